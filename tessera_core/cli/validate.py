@@ -232,10 +232,10 @@ def _grade(project: Project, year: int | None, args: argparse.Namespace) -> dict
 
 def _draw(project: Project, year: int | None, args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.assess.designs import draw
-    from tessera_core.project import validate
+    from tessera_core.project import sample_plan, validate
 
     classes, grid = _mapped(project, year)
-    plan = validate.plan(classes, args.design, args.margin / 100, at_least=args.at_least)
+    plan = sample_plan.plan(classes, args.design, args.margin / 100, at_least=args.at_least)
     sample = draw(classes, plan.n, args.design, at_least=args.at_least, seed=args.seed)
     kept = validate.start(project, validate.Validation(year, grid, sample, margin=args.margin / 100))
     sentences = [f"{len(sample)} places were drawn; answer them in the app, or hand them out."]
@@ -329,7 +329,7 @@ def _settle(project: Project, known: Validation, args: argparse.Namespace) -> di
 
 def _show(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.errors import LabelError
-    from tessera_core.project import second, two_maps, validate
+    from tessera_core.project import second, stopping, two_maps
 
     if known.two_maps:
         told = [f"{known.seen} of {len(known.sample)} places were looked at.", *two_maps.sentences(known)]
@@ -345,7 +345,7 @@ def _show(project: Project, known: Validation, args: argparse.Namespace) -> dict
         sentences.append(str(error))
     sentences += _by_depth(project, known)
     sentences += second.sentences(known)
-    sentences += validate.sure_sentences(known)
+    sentences += stopping.sure_sentences(known)
     return {"seen": known.seen, "places": len(known.sample), "sentences": sentences}
 
 

@@ -145,7 +145,7 @@ def check_places(project: Project, truth: Truth, spellings: Mapping[str, frozens
         LabelError: the sample is of another map.
     """
     from tessera_core.assess.designs import draw
-    from tessera_core.project import validate
+    from tessera_core.project import sample_plan, validate
     from tessera_core.project.classify import map_project
     from tessera_core.sources.local.open import open_embeddings
 
@@ -154,7 +154,7 @@ def check_places(project: Project, truth: Truth, spellings: Mapping[str, frozens
     if known is None:
         raster = open_embeddings(project.embeddings_path(year))
         classes = map_project(project, raster, year).map.classes
-        plan = validate.plan(classes, margin=0.1)
+        plan = sample_plan.plan(classes, margin=0.1)
         known = validate.Validation(year, raster.grid, draw(classes, plan.n, seed=seed))
         validate.start(project, known)
     ids = {one.name.casefold(): one.id for one in project.log.classes}

@@ -23,7 +23,7 @@ from tessera_core.export.report import model
 from tessera_core.grid import Grid
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.language import current
-from tessera_core.project import second, two_maps, validate
+from tessera_core.project import second, stopping, two_maps, validate
 from tessera_core.project.certified import CertifiedPart, certified_part
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
@@ -237,7 +237,7 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
         classes=tuple(_class(one, found.total_area, names, worst) for one in found.classes),
         ids=found.ids,
         counts=tuple(tuple(row) for row in found.counts.tolist()),
-        notes=(*(part.sentence for part in parts), *found.notes, *validate.sure_sentences(current)),
+        notes=(*(part.sentence for part in parts), *found.notes, *stopping.sure_sentences(current)),
         certified=_certified(certified_part(current, product.classes, product.confidence)),
     )
 

@@ -27,11 +27,10 @@ from tessera_core._utils.atomic import write_json
 from tessera_core._utils.csvcells import quoted_row
 from tessera_core._utils.locks import alone
 from tessera_core.areas import hectares_per_pixel
-from tessera_core.assess.area import Z95, Assessment
-from tessera_core.assess.designs import DESIGNS, Allocation, Sample, allocate, sample_size
+from tessera_core.assess.area import Assessment
+from tessera_core.assess.designs import DESIGNS, Sample
 from tessera_core.assess.exchange import AnswersRead
 from tessera_core.assess.nonresponse import worst_case
-from tessera_core.assess.sequential import UntilSure, until_sure
 from tessera_core.errors import InputError, LabelError, ProjectError
 from tessera_core.grid import Grid
 from tessera_core.periods import period, written
@@ -45,71 +44,7 @@ FORMAT = "tessera-validation/3"
 FORMATS = ("tessera-validation/1", "tessera-validation/2", FORMAT)
 UNITS = ("pixel", "block")
 RULES = ("majority", "centre")
-SECONDS_PER_PLACE = 8.0
 MARGIN = 0.05
-# Above this width of the interval nobody thinks of stopping, and how many places are to come cannot be told.
-WIDEST = 0.5
-
-
-@dataclass(frozen=True)
-class SamplePlan:
-    """What a sample would take.
-
-    Attributes:
-        design: one of :data:`tessera_core.assess.designs.DESIGNS`.
-        n: places in all.
-        per_class: places in each class of the map; empty where the design has no strata.
-        margin: half width of the 95 % interval of overall accuracy that is to be expected, as a share.
-    """
-
-    design: str
-    n: int
-    per_class: dict[int, int]
-    margin: float
-
-    @property
-    def seconds(self) -> float:
-        """About how long a person needs."""
-        return self.n * SECONDS_PER_PLACE
-
-
-def plan(
-    classes: NDArray[np.integer],
-    design: str = "stratified",
-    margin: float = 0.05,
-    accuracy: float = 0.8,
-    allocation: Allocation = "proportional",
-    at_least: int = 10,
-) -> SamplePlan:
-    """How many places a wanted interval takes (Olofsson et al. 2014, section 5.1).
-
-    Args:
-        classes: (H, W) the map, 0 where there is no data.
-        design: one of :data:`tessera_core.assess.designs.DESIGNS`.
-        margin: wanted half width of the 95 % interval of overall accuracy, 0..0.5.
-        accuracy: expected share of the map that is right.
-        allocation: see :func:`tessera_core.assess.designs.allocate`.
-        at_least: places in every class; only for a stratified sample.
-
-    Raises:
-        LabelError: a number is out of range, or the map is empty.
-    """
-    ids, counts = np.unique(classes[classes > 0], return_counts=True)
-    if not len(ids):
-        raise LabelError("The map is empty, so there is nothing to check.")
-    pixels = int(counts.sum())
-    sizes = {int(k): int(n) for k, n in zip(ids, counts, strict=True)}
-    spread = (accuracy * (1 - accuracy)) ** 0.5
-    if design != "stratified":
-        n = min(sample_size({0: 1.0}, {0: accuracy}, margin / Z95, pixels), pixels)
-        return SamplePlan(design, n, {}, Z95 * spread / n**0.5)
-    expected = dict.fromkeys(sizes, accuracy)
-    wanted = sample_size({k: float(v) for k, v in sizes.items()}, expected, margin / Z95, pixels)
-    at_least = min(at_least, *sizes.values())
-    n = min(max(wanted, at_least * len(sizes)), pixels)
-    shares = {k: min(v, sizes[k]) for k, v in allocate(n, sizes, allocation, expected, at_least).items()}
-    variance = sum((sizes[k] / pixels) ** 2 * spread**2 / m for k, m in shares.items())
-    return SamplePlan(design, sum(shares.values()), shares, Z95 * variance**0.5)
 
 
 @dataclass(frozen=True)
@@ -304,52 +239,6 @@ def fingerprint(current: Validation) -> str:
     values = [sample.design, current.unit, current.rule, *answers, sorted(current.undecided), behind, *several]
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sure_so_far(current: Validation) -> UntilSure | None:
-    """Overall accuracy with an interval that holds at every answer at once, for the margin for which the sample was drawn.
-
-    Counted are the places from the first to where one is left open, as they come in an order by chance. None before the first
-    answer, and for a net, whose places do not come by chance one by one.
-
-    Args:
-        current: on the map that is checked.
-    """
-    sample = current.sample
-    ids = np.array(sorted(sample.sizes))
-    told = next((k for k in range(len(sample)) if not current.is_seen(k)), len(sample))
-    asked = np.array([k not in current.undecided for k in range(len(sample))], bool)
-    strata = np.searchsorted(ids, sample.strata)
-    places = np.bincount(strata[asked], minlength=len(ids))
-    first = np.flatnonzero(asked[:told])
-    if not len(first) or sample.design == "systematic":
-        return None
-    right = sample.reference[first] == sample.mapped[first]
-    weights = [float(sample.sizes[k]) for k in ids.tolist()]
-    return until_sure(right, strata[first], weights, current.margin, places=places)
-
-
-def sure_sentences(current: Validation) -> list[str]:
-    """Whether one may stop, for people; empty where nothing is known yet, and where all is answered, so that the result holds."""
-    left = len(current.sample) - current.seen
-    found = sure_so_far(current) if left else None
-    if found is None or found.high[-1] - found.low[-1] > WIDEST:
-        return []
-    low, high, points = 100 * found.low[-1], 100 * found.high[-1], 100 * current.margin
-    if found.stop is not None:
-        return [
-            f"You may stop now: the map is right at {100 * found.estimate[-1]:.0f} % of the region, {low:.0f} to {high:.0f} % "
-            "(95 % sure, however often you look)."
-        ]
-    if found.more is None or found.more > left:
-        return [
-            f"Go on to the last place: ±{points:.0f} points likely come no sooner. If you stop before, the map is right at "
-            f"{low:.0f} to {high:.0f} % (95 % sure, however often you look)."
-        ]
-    return [
-        f"Places to go until ±{points:.0f} points: about {found.more}. If you stop before, the map is right at {low:.0f} to "
-        f"{high:.0f} % (95 % sure, however often you look)."
-    ]
 
 
 def mapped_at(

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tessera_core.imagery.layers import BaseLayer
-from tessera_core.project import imagery, second, two_maps, validate
+from tessera_core.project import imagery, second, stopping, two_maps, validate
 from tessera_core.project.classify import map_project, project_product
 from tessera_core.project.project import Project
 from tessera_core.project.report import project_report
@@ -155,7 +155,7 @@ def test_after_an_answer_the_page_says_whether_to_stop(app: AppTest, labelled: P
         assert not app.exception
         (said,) = [text.value for text in app.markdown if "however often you look" in text.value]
         # The same words as on the command line.
-        (sentence,) = validate.sure_sentences(current)
+        (sentence,) = stopping.sure_sentences(current)
         assert words in sentence
         assert humanize.escape(sentence) in said
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tessera_core.assess.designs import draw
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.grid import Grid
-from tessera_core.project import validate
+from tessera_core.project import sample_plan, stopping, validate
 from tessera_core.project.project import Project
 from tessera_core.project.response import respond
 
@@ -43,13 +43,13 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_a_narrower_interval_takes_more_places_and_keeps_its_promise() -> None:
-    wide, narrow = (validate.plan(a_map(), "stratified", margin, 0.8, at_least=2) for margin in (0.1, 0.05))
+    wide, narrow = (sample_plan.plan(a_map(), "stratified", margin, 0.8, at_least=2) for margin in (0.1, 0.05))
     assert narrow.n > 3 * wide.n
     assert wide.margin == pytest.approx(0.1, abs=0.005)
     assert narrow.margin == pytest.approx(0.05, abs=0.003)
     assert sum(narrow.per_class.values()) == narrow.n
-    assert min(validate.plan(a_map(), at_least=25).per_class.values()) == 25
-    simple = validate.plan(a_map(), "random", 0.1, 0.8)
+    assert min(sample_plan.plan(a_map(), at_least=25).per_class.values()) == 25
+    simple = sample_plan.plan(a_map(), "random", 0.1, 0.8)
     # n = z^2 U (1 - U) / d^2 for a large region (Cochran 1977, eq. 4.2), a little less for this small one.
     assert 58 <= simple.n <= 62
     assert simple.per_class == {}
@@ -57,13 +57,13 @@ def test_a_narrower_interval_takes_more_places_and_keeps_its_promise() -> None:
 
 def test_an_empty_map_is_one_sentence() -> None:
     with pytest.raises(LabelError, match="empty"):
-        validate.plan(np.zeros((4, 4), np.uint8))
+        sample_plan.plan(np.zeros((4, 4), np.uint8))
 
 
 def test_more_places_than_pixels_are_never_asked_for() -> None:
     tiny = np.array([[1, 1, 2], [2, 2, 2]], np.uint8)
     for design in ("random", "systematic", "stratified"):
-        assert validate.plan(tiny, design, 0.02, 0.5, at_least=10).n <= tiny.size
+        assert sample_plan.plan(tiny, design, 0.02, 0.5, at_least=10).n <= tiny.size
 
 
 @given(
@@ -253,12 +253,12 @@ def test_the_notes_say_what_the_undecided_could_do() -> None:
 def test_after_every_answer_it_is_said_whether_one_may_stop(design: str, project: Project) -> None:
     sample = draw(a_map(), 400, design, seed=4)
     current = validate.Validation(None, GRID, sample, margin=0.1)
-    told = [validate.sure_sentences(current)]
+    told = [stopping.sure_sentences(current)]
     for place in range(400):
         there = int(sample.mapped[place])
         current = current.answer(place, there % 3 + 1 if place % 10 == 7 else there)
         if place % 20 == 19:
-            told.append(validate.sure_sentences(current))
+            told.append(stopping.sure_sentences(current))
     assert told[0] == told[-1] == []
     first = next(k for k, said in enumerate(told) if said and said[0].startswith("You may stop now"))
     before = told[first - 1][0]
@@ -274,12 +274,12 @@ def test_after_every_answer_it_is_said_whether_one_may_stop(design: str, project
     early = replace(a_sample(60), margin=0.02)
     for place in range(30):
         early = early.answer(place, int(early.sample.mapped[place]))
-    (only,) = validate.sure_sentences(early)
+    (only,) = stopping.sure_sentences(early)
     assert only.startswith("Go on to the last place: ±2 points")
     validate.save(project, early)
     known = validate.load(project, 2023)
     assert known is not None
-    assert validate.sure_sentences(known) == [only]
+    assert stopping.sure_sentences(known) == [only]
     # A net gives no places by chance one by one.
     net = validate.Validation(None, GRID, draw(a_map(), 60, "systematic", seed=1))
-    assert validate.sure_sentences(net.answer(0, 1)) == []
+    assert stopping.sure_sentences(net.answer(0, 1)) == []

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tessera_core.assess.designs import draw, from_csv
 from tessera_core.errors import LabelError
 from tessera_core.language import later, numeral, t
-from tessera_core.project import validate
+from tessera_core.project import sample_plan, validate
 from tessera_core.project.project import Project
-from tessera_core.project.validate import SamplePlan, Validation
+from tessera_core.project.validate import Validation
 from tessera_core.ui import humanize, tables
 from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.validate.context import names_of, place_key
@@ -79,7 +79,7 @@ def design_form(project: Project, scene: OpenScene, year: int | None, classes: N
             )
         unit, rule = _what_counts(key)
     with outcome:
-        plan = validate.plan(classes, design, margin / 100, accuracy / 100, at_least=max(at_least, 2))
+        plan = sample_plan.plan(classes, design, margin / 100, accuracy / 100, at_least=max(at_least, 2))
         _outcome(project, plan)
         if st.button(
             t("Choose the places by chance"),
@@ -104,7 +104,7 @@ def _what_counts(key: str) -> tuple[str, str]:
     return unit, rule
 
 
-def _outcome(project: Project, plan: SamplePlan) -> None:
+def _outcome(project: Project, plan: sample_plan.SamplePlan) -> None:
     st.header(t("{n} places", n=plan.n))
     st.markdown(
         t(

@@ -18,7 +18,7 @@ from tessera_core.assess.designs import to_csv
 from tessera_core.assess.exchange import ENDINGS, read_answers, sample_text
 from tessera_core.errors import LabelError
 from tessera_core.language import later, numeral, relay, t
-from tessera_core.project import steps, validate
+from tessera_core.project import steps, stopping, validate
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
@@ -54,7 +54,7 @@ def results(project: Project, scene: OpenScene, current: Validation, classes: ND
     parts = accuracy_by_depth(current.sample, scene.times_seen, classes > 0)
     for part in parts:
         st.markdown(f":material/satellite_alt: {humanize.escape(relay(part.sentence))}")
-    for sentence in validate.sure_sentences(current):
+    for sentence in stopping.sure_sentences(current):
         st.markdown(f":material/flag_check: {humanize.escape(relay(sentence))}")
     areas, matrix = st.tabs([t("Areas and accuracy"), t("What is taken for what")])
     with areas:

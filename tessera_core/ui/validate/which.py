@@ -15,6 +15,7 @@ from tessera_core.language import later, numeral, relay, t
 from tessera_core.project import two_maps, validate
 from tessera_core.project.classify import ProjectMap
 from tessera_core.project.project import Project
+from tessera_core.project.sample_plan import SECONDS_PER_PLACE
 from tessera_core.project.saved_heads import head_names, kept_head
 from tessera_core.project.two_maps import Legend, NamedMap, Pair
 from tessera_core.project.validate import Validation
@@ -236,7 +237,7 @@ def _draw(project: Project, scene: OpenScene, year: int | None, pair: Pair, key:
         key=f"{key}_n_{needed}",
         help=t("As proposed, four of five such differences are found."),
     )
-    st.caption(t("About {duration} of looking.", duration=humanize.duration(n * validate.SECONDS_PER_PLACE)))
+    st.caption(t("About {duration} of looking.", duration=humanize.duration(n * SECONDS_PER_PLACE)))
     if st.button(
         t("Choose places where they differ"),
         type="primary",
