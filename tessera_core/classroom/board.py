@@ -22,7 +22,8 @@ from tessera_core.lessons import progress
 from tessera_core.project import deletion
 from tessera_core.project.folders import safe_name
 from tessera_core.project.home import RecentProject, projects_home
-from tessera_core.project.project import SUFFIX, Project, saved_samples
+from tessera_core.project.project import Project
+from tessera_core.project.project_files import SUFFIX, saved_samples
 
 # Not heard of for longer: away. Nothing done for longer while there: stuck.
 AWAY_SECONDS, STUCK_SECONDS = 45.0, 240.0

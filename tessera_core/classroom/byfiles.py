@@ -18,7 +18,8 @@ from tessera_core.labels.log import LabelLog
 from tessera_core.project import validate
 from tessera_core.project.pack import SUFFIX as PACK_SUFFIX
 from tessera_core.project.pack import make_pack
-from tessera_core.project.project import SUFFIX, EmbeddingRef, Project, read_file, saved_samples
+from tessera_core.project.project import EmbeddingRef, Project
+from tessera_core.project.project_files import SUFFIX, read_file, saved_samples
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 

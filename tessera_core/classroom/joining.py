@@ -30,7 +30,8 @@ from tessera_core.project import room
 from tessera_core.project.folders import safe_name
 from tessera_core.project.home import projects_home
 from tessera_core.project.pack import open_pack
-from tessera_core.project.project import SUFFIX, Project
+from tessera_core.project.project import Project
+from tessera_core.project.project_files import SUFFIX
 
 # Wrong words for one nickname in a while; a word has 6,000 forms.
 MOST_TRIES, TRIES_SECONDS = 8, 600.0

@@ -30,7 +30,8 @@ from tessera_core._utils.paths import cache_home, data_home
 from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
 from tessera_core.gate.archives import Archive, open_archive
 from tessera_core.gate.limits import limits
-from tessera_core.project.project import LOGS, Project, read_file
+from tessera_core.project.project import Project
+from tessera_core.project.project_files import LOGS, read_file
 from tessera_core.provenance import SOFTWARE
 from tessera_core.types import Cancel, Progress
 

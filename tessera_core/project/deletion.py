@@ -14,7 +14,8 @@ from pathlib import Path
 from tessera_core.errors import ProjectError
 from tessera_core.hosting import acting, acting_person, audit, hosted
 from tessera_core.project.home import RecentProject, projects_home, remember
-from tessera_core.project.project import LOGS, Project
+from tessera_core.project.project import Project
+from tessera_core.project.project_files import LOGS
 from tessera_core.project.room import note_owner, require_place
 
 log = logging.getLogger(__name__)

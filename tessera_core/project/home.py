@@ -11,7 +11,8 @@ from tessera_core._utils.paths import projects_home as projects_home
 from tessera_core.errors import Hint, ProjectError
 from tessera_core.hosting import acting, hosted
 from tessera_core.project.links import linked_folder
-from tessera_core.project.project import Project, read_file, saved_logs
+from tessera_core.project.project import Project
+from tessera_core.project.project_files import read_file, saved_logs
 from tessera_core.project.room import owned
 
 

@@ -22,7 +22,8 @@ from tessera_core.hosting import hosted
 from tessera_core.periods import is_period, period
 from tessera_core.project.folders import new_folder
 from tessera_core.project.home import RecentProject, projects_home, recent_projects, remember
-from tessera_core.project.project import SUFFIX, Project
+from tessera_core.project.project import Project
+from tessera_core.project.project_files import SUFFIX
 from tessera_core.project.references import EmbeddingRef, WantedEmbeddings, known_here
 from tessera_core.project.room import require_size, size_of
 from tessera_core.raster import EmbeddingRaster

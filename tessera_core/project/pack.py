@@ -39,7 +39,8 @@ from tessera_core.periods import period, written
 from tessera_core.project import imagery, place_pictures
 from tessera_core.project.folders import new_folder
 from tessera_core.project.home import projects_home
-from tessera_core.project.project import EmbeddingRef, Project, saved_logs
+from tessera_core.project.project import EmbeddingRef, Project
+from tessera_core.project.project_files import saved_logs
 from tessera_core.project.registration import register_years
 from tessera_core.project.room import require_size
 from tessera_core.project.settings import migrated

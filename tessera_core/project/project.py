@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import stat
 import time
 import uuid
 import zipfile
@@ -22,10 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tessera_core._utils.atomic import atomic_path, write_json
-from tessera_core._utils.locks import alone, reading
+from tessera_core._utils.atomic import atomic_path
+from tessera_core._utils.locks import reading
 from tessera_core._utils.paths import projects_home
-from tessera_core.errors import Hint, MixedDatasetsError, ProjectError, TesseraError
+from tessera_core.errors import Hint, MixedDatasetsError, ProjectError
 from tessera_core.gate.archives import open_archive
 from tessera_core.grid import Grid
 from tessera_core.hosting import acting, hosted, shown_path
@@ -35,25 +33,29 @@ from tessera_core.labels.model import clean_name
 from tessera_core.labels.schema import ClassTree
 from tessera_core.labels.schema import from_json as tree_from_json
 from tessera_core.periods import period
-from tessera_core.project.folders import filling, make_folder, new_folder, refused
+from tessera_core.project.folders import filling, make_folder, new_folder
+from tessera_core.project.project_files import (
+    FORMAT,
+    LOGS,
+    MAX_PROJECT_JSON,
+    SUFFIX,
+    checked,
+    locked,
+    modest_samples,
+    read_file,
+    require_modest,
+    require_plain,
+    require_size_of_log,
+    saved_logs,
+    saved_samples,
+    write_file,
+    writing,
+)
 from tessera_core.project.references import EmbeddingRef as EmbeddingRef
 from tessera_core.project.references import References, WantedEmbeddings, as_copy, note_linked, shareable
 from tessera_core.project.room import note_owner
-from tessera_core.project.settings import VERSION, ProjectSettings, is_sound, migrated, unsound
+from tessera_core.project.settings import VERSION, ProjectSettings, is_sound, unsound
 from tessera_core.provenance import SOFTWARE, Provenance
-
-FORMAT = "tessera-project/1"
-SUFFIX = ".tessera"
-LOGS = ("labels.jsonl", "plots.jsonl")
-# Samples with their answers, see tessera_core.project.validate; each is a few hundred kilobytes at most.
-_SAMPLE = re.compile(
-    r"validation(-\d{1,6}|-\d{4}-\d\d(-\d\d)? to \d{4}-\d\d(-\d\d)?)?(-two-maps)?(-earlier-\d{1,4})?\.json"
-)
-_MAX_SAMPLE, _MAX_SAMPLES = 16 << 20, 200
-_MAX_PROJECT_JSON = 8 << 20
-# Of logs from other computers: what a person labels in years is a hundredth of it.
-_MAX_LOG, _MAX_EVENTS = 512 << 20, 1_000_000
-_MAX_LOG_HOSTED, _MAX_EVENTS_HOSTED = 64 << 20, 200_000
 
 
 class _UnreadableError(ProjectError):
@@ -110,10 +112,10 @@ class Project:
         }
         make_folder(folder)
         # Of two callers at once, one finds the other's project.
-        with _lock(folder):
+        with locked(folder):
             if (folder / "project.json").exists():
                 raise ProjectError(f"{shown_path(folder)} holds a project already; open it, or choose another folder.")
-            _write(folder, data)
+            write_file(folder, data)
         note_owner(folder, acting())
         project = cls(folder, data)
         if settings:
@@ -135,7 +137,7 @@ class Project:
         """
         folder = Path(folder)
         folder = folder.parent if folder.name == "project.json" else folder
-        _require_plain(folder)
+        require_plain(folder)
         return cls(folder, read_file(folder))
 
     @staticmethod
@@ -402,12 +404,12 @@ class Project:
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:
         """The newest data on disk, locked; what the block makes of it is saved when it ends."""
-        with _lock(self.folder):
+        with locked(self.folder):
             data = read_file(self.folder)
             yield data
             data["modified"] = max(time.time(), data["modified"])
             data["software"] = SOFTWARE
-            _write(self.folder, data)
+            write_file(self.folder, data)
             self._data, self._stamp = data, _stamp(self.folder / "project.json")
 
     # ------------------------------------------------------------- one file
@@ -443,20 +445,16 @@ class Project:
         path = Path(path)
         try:
             with open_archive(path, error=_UnreadableError) as archive:
-                text = archive.read("project.json", _MAX_PROJECT_JSON)
-                data = _checked(text, path.name)
+                text = archive.read("project.json", MAX_PROJECT_JSON)
+                data = checked(text, path.name)
                 with filling(data["name"], folder) as target:
                     for name in LOGS:
                         if name in archive.names:
-                            _require_size(archive.size(name), name, path.name)
-                            with _writing(target):
+                            require_size_of_log(archive.size(name), name, path.name)
+                            with writing(target):
                                 archive.unpack(target, [name])
-                    samples = [name for name in archive.names if _SAMPLE.fullmatch(name)]
-                    if len(samples) > _MAX_SAMPLES or any(archive.size(name) > _MAX_SAMPLE for name in samples):
-                        raise ProjectError(
-                            f"{path.name} was not opened: its samples for validation are beyond all measure."
-                        )
-                    with _writing(target):
+                    samples = modest_samples(archive, path.name)
+                    with writing(target):
                         archive.unpack(target, samples)
                         (target / LOGS[0]).touch()
                     return cls.settle(target, text, path.name)
@@ -474,134 +472,17 @@ class Project:
             LabelError: a log cannot be read.
         """
         for log in saved_logs(folder):
-            _require_modest(log, where)
-        data = as_copy(_checked(text, where), folder)
+            require_modest(log, where)
+        data = as_copy(checked(text, where), folder)
         source = str(data["id"])
         data |= {"id": uuid.uuid4().hex, "origin": str(data.get("origin", source)), "source": source, **_owner()}
-        _write(folder, data)
+        write_file(folder, data)
         note_owner(folder, acting())
         return cls.open(folder)
 
 
 def _owner() -> dict[str, str]:
     return {"owner": acting()} if hosted() and acting() else {}
-
-
-def saved_logs(folder: Path) -> list[Path]:
-    """The logs of labels and of plots that a project's folder holds."""
-    return [folder / name for name in LOGS if (folder / name).exists()]
-
-
-def saved_samples(folder: Path) -> list[Path]:
-    """The samples for validation that a project's folder holds, older ones included."""
-    return sorted(path for path in folder.glob("validation*.json") if _SAMPLE.fullmatch(path.name))
-
-
-def _require_modest(log: Path, where: str) -> None:
-    """Refuse a stranger's log that would take the memory and the minutes of everybody here."""
-    _require_size(log.stat().st_size, log.name, where)
-    limit, lines = (_MAX_EVENTS_HOSTED if hosted() else _MAX_EVENTS), 0
-    with log.open("rb") as file:
-        while piece := file.read(1 << 20):
-            lines += piece.count(b"\n")
-            if lines > limit:
-                raise ProjectError(f"{where} was not opened: {log.name} has more than {limit:,} lines.")
-
-
-def _require_size(size: int, name: str, where: str) -> None:
-    limit = _MAX_LOG_HOSTED if hosted() else _MAX_LOG
-    if size > limit:
-        raise ProjectError(f"{where} was not opened: {name} has {size >> 20} MB, and {limit >> 20} MB are the most.")
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise refused(folder, error, "saved") from error
-
-
-def _require_plain(folder: Path) -> None:
-    """Refuse files that are links out of the folder, pipes or devices: somebody else may have made it, and labels are appended."""
-    for name in ("project.json", *LOGS, ".lock", *(sample.name for sample in saved_samples(folder))):
-        path = folder / name
-        try:
-            regular = stat.S_ISREG(path.stat().st_mode)
-        except FileNotFoundError:
-            regular = not path.is_symlink()
-        except OSError as error:
-            raise refused(folder, error, "read") from error
-        if not regular or (path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())):
-            raise ProjectError(
-                f"The project in {shown_path(folder)} was not opened: its {name} is no plain file of its own."
-            )
-
-
-def read_file(folder: Path) -> dict[str, Any]:
-    """The checked content of a folder's ``project.json``.
-
-    Raises:
-        ProjectError: there is none, or it is damaged or of a newer version.
-    """
-    try:
-        text = (folder / "project.json").read_bytes()
-    except FileNotFoundError:
-        raise ProjectError(f"There is no project in {folder}: it holds no project.json.") from None
-    except OSError as error:
-        raise refused(folder, error, "read") from error
-    return _checked(text, str(folder))
-
-
-def _checked(text: bytes, where: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ProjectError(f"The project file of {where} is damaged (no readable JSON).") from error
-    if not isinstance(data, dict) or not str(data.get("format", "")).startswith("tessera-project/"):
-        raise ProjectError(f"The project file of {where} is not of this program.")
-    if data["format"] != FORMAT:
-        raise ProjectError(
-            f"The project of {where} was saved by a newer version ({data['format']}); this version reads {FORMAT}. Update it."
-        )
-    defaults: dict[str, Any] = {
-        "id": uuid.uuid4().hex,
-        "name": "Project",
-        "modified": 0.0,
-        "region": {},
-        "dataset": None,
-        "grid": None,
-        "embeddings": {},
-        "settings": {},
-    }
-    data = defaults | data
-    kinds: dict[str, Any] = {"region": dict, "embeddings": dict, "settings": dict, "modified": (int, float)}
-    if any(not isinstance(data[key], kind) for key, kind in kinds.items()) or not all(
-        isinstance(value, dict) for value in data["embeddings"].values()
-    ):
-        raise ProjectError(f"The project file of {where} is damaged: a field has the wrong type.")
-    data["name"] = clean_name(data["name"]) or "Project"
-    return migrated(data)
-
-
-def _write(folder: Path, data: dict[str, Any]) -> None:
-    try:
-        write_json(folder / "project.json", data)
-    except (TypeError, ValueError) as error:
-        raise ProjectError(f"A setting of the project cannot be saved: {error}.") from error
-    except TesseraError as error:
-        raise ProjectError(str(error)) from error
-    except OSError as error:
-        raise refused(folder, error, "saved") from error
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    try:
-        with alone(folder / ".lock"):
-            yield
-    except OSError as error:
-        raise refused(folder, error, "saved") from error
 
 
 def _synced(log: LabelLog) -> bool:

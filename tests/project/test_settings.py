@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tessera_core.analysis.postprocess import PostProcessing
 from tessera_core.errors import ProjectError, TesseraError
 from tessera_core.project import classify, load, regress, tile_repair
-from tessera_core.project.project import FORMAT, Project
+from tessera_core.project.project import Project
+from tessera_core.project.project_files import FORMAT
 from tessera_core.project.settings import VERSION, ProjectSettings, migrated, unsound
 from tessera_core.provenance import Provenance
 from tessera_core.ui.generate.page import show_outcome

@@ -15,7 +15,8 @@ from tessera_core.language import t
 from tessera_core.project import library, pack
 from tessera_core.project.folders import safe_name
 from tessera_core.project.library import typed_path
-from tessera_core.project.project import SUFFIX, Project
+from tessera_core.project.project import Project
+from tessera_core.project.project_files import SUFFIX
 from tessera_core.sources.local.uploads import plain_name
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import files, humanize, jobs, results, shell, state

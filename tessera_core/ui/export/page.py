@@ -18,7 +18,8 @@ from tessera_core.language import relay, t
 from tessera_core.project import validate
 from tessera_core.project.classify import ProjectMap, project_product
 from tessera_core.project.folders import safe_name
-from tessera_core.project.project import SUFFIX, Project
+from tessera_core.project.project import Project
+from tessera_core.project.project_files import SUFFIX
 from tessera_core.project.validate import Validation
 from tessera_core.ui import frame, humanize, maps, state, tables
 from tessera_core.ui.export.check_report import check_report
