@@ -34,15 +34,14 @@ def test_a_command_that_fails_is_told_and_not_measured(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 def test_the_whole_of_it() -> None:
-    found = scale.measure((64, 128), (3, 6), (200,))
+    found = scale.measure((64, 128), (3, 6), (200,), (1, 2))
+    of_tiles = ["generate", "map --tiles", "change --tiles", "evaluate --tiles"]
     assert [row["task"] for row in found["rows"]] == [
-        "map",
-        "change",
+        *2 * ["map", "change", "fetch", "fetch --by-zone"],
         "evaluate",
-        "map",
-        "change",
-        *2 * ["map --tiles", "change --tiles"],
+        *2 * of_tiles,
+        *2 * ["map cells"],
     ]
     assert all(row["cpu_s"] > 0 and row["files"] > 0 for row in found["rows"])
-    assert {slope["task"] for slope in found["slopes"]} == {"map", "change"}
+    assert {slope["task"] for slope in found["slopes"]} == {"map", "change", "fetch", "fetch --by-zone", *of_tiles}
     assert found["table"].count("\n") == len(found["rows"]) + 1

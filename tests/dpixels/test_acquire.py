@@ -88,7 +88,7 @@ def test_a_region_across_two_zones_becomes_a_tile(archive: Archive, tmp_path: Pa
     assert (tile.bands[:, ~inside] == 0).all()
     assert tile.meta["source"] == "mpc"
     assert tile.meta["offset_rule"] == "date"
-    assert tile.year is None
+    assert str(tile.year) == "2023-03-01 to 2023-04-10"
     assert list((tmp_path / "tiles").glob(".*")) == []
 
 

@@ -84,14 +84,14 @@ def shown(text: str) -> bool:
 def bare(root: Path) -> list[str]:
     """Places where such a word stands."""
     found = []
-    known = {form for term in words.terms().values() for form in (term.name, *term.also)}
+    known = {form.casefold() for term in words.terms().values() for form in (term.name, *term.also)}
     for path in sorted([*(root / "tessera_core/ui").rglob("*.py"), *(root / "tessera_core/ui").rglob("*.js")]):
         for line, text in texts(path):
             if not shown(text):
                 continue
             # Small print: the specialists' word, or a format, in brackets after a plain one.
             for word in _WORDS.findall(_BRACKETS.sub("", text)):
-                if word not in known:
+                if word.casefold() not in known:
                     found.append(f"{path.relative_to(root)}:{line}: {word!r} in {text[:110]!r}")
     return found
 

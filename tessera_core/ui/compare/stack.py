@@ -311,7 +311,7 @@ def _done(project: Project, made: StackResult, key: str) -> None:
     if layers:
         rules = [
             {
-                "Raster": fact["title"],
+                "File": fact["title"],
                 "Onto the grid": t(_RULES.get(fact["rule"].removesuffix(", then slope"), fact["rule"])),
                 "Mean": None if fact["code"] is not None else float(f"{fact['mean']:.4g}"),
                 "Deviation": None if fact["code"] is not None else float(f"{fact['sd']:.4g}"),

@@ -78,7 +78,7 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
 
 def _raster_layer(scene: OpenScene, shown: Shown) -> Layer:
     """Another raster that was joined with the embeddings, in its own unit."""
-    version = f"{scene.key}|raster {shown.column}"
+    version = f"{scene.key}|layer{shown.column}"
     png, name = partial(_raster_png, version, scene, shown), f"raster{shown.column}"
     if shown.codes:
         colours = distinct_colors(len(shown.codes))

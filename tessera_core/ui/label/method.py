@@ -34,7 +34,9 @@ def _comparison(project: Project, scene: OpenScene) -> None:
     if st.button(
         t("Which method suits these labels?"),
         key=f"{key}_ask",
-        help=t("Class means and logistic regression are judged at the same places held out. Nothing is changed."),
+        help=t(
+            "Two methods (class means and logistic regression) are judged at the same places held out. Nothing is changed."
+        ),
     ):
         from tessera_core.assess.head_comparison import compare_heads
 

@@ -320,10 +320,10 @@ def _seen(year: YearDepth | None) -> dict[str, str]:
 
     if year is None or year.published is False:
         nothing = "" if year is None else t("not published")
-        return {"Seen too rarely": nothing, "Times seen, median": "", "Seen by radar": ""}
+        return {"Seen too rarely": nothing, "Times seen (median)": "", "Seen by radar": ""}
     refused = None if year.too_few is None else year.too_few + (year.never_seen or 0.0)
     times = t("not measured") if year.optical_median is None else numeral(year.optical_median, ".0f")
-    return {"Seen too rarely": share(refused), "Times seen, median": times, "Seen by radar": share(year.radar)}
+    return {"Seen too rarely": share(refused), "Times seen (median)": times, "Seen by radar": share(year.radar)}
 
 
 def _time(year: YearCover) -> str:
