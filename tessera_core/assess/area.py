@@ -355,5 +355,5 @@ def _notes(names: NDArray[Any], counts: NDArray[np.intp], classes: list[ClassEst
         notes.append("A class of the map (or zone) has fewer than 20 places; its intervals are wide.")
     rare = [c for c in classes if 0 < c.sampled < 5]
     if rare:
-        notes.append(f"{len(rare)} of the classes were met at fewer than 5 places; their intervals are wide.")
+        notes.append(f"Classes met at fewer than 5 places, so that their intervals are wide: {len(rare)}.")
     return tuple(notes)

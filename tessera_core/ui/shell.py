@@ -72,6 +72,8 @@ _LOOKS = """<style>
 [data-variant="segmented_control"][data-selected] p { font-weight: 600; }
 /* What can be chosen is all in sight, in two rows where one has no room. */
 [data-testid="stButtonGroup"] > div { flex-wrap: wrap; row-gap: 4px; }
+/* Circles of what is not chosen can be seen on white. */
+[data-testid="stRadioOption"] > div > div:first-child { box-shadow: 0 0 0 1px #7d8a8c; }
 /* The one button of the navigation on a phone has a name, which is also read out. */
 [data-testid="stExpandSidebarButton"]::after { content: "__PAGES__"; margin-inline-start: 0.4rem; font-size: 0.95rem; }
 [data-testid="stExpandSidebarButton"] { width: auto; }

@@ -276,7 +276,9 @@ def _what_changed(context: CompareContext, layer: ChangeLayer, rate: float) -> s
         return ""
     names = {c.id: c.name for c in context.project.log.classes}
     largest = [k for k in np.argsort(-counts)[:3].tolist() if counts[k]]
-    told = ", ".join(f"{humanize.escape(names.get(k, str(k)))} {100 * counts[k] / counts.sum():.0f} %" for k in largest)
+    told = ", ".join(
+        f"{humanize.escape(names.get(k, str(k)))} {100 * counts[k] / counts.sum():.0f}\xa0%" for k in largest
+    )
     return t(
         "On your map of {last} the changed ground is mostly {told}. Another crop on a field counts as "
         "change, too, though its use is the same.",

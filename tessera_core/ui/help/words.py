@@ -25,7 +25,7 @@ STYLE = """<style>
 .studio-word { display: flex; gap: 0.9rem; align-items: flex-start; }
 .studio-word img { flex: none; width: 132px; height: 84px; }
 .studio-word p { margin: 0; }
-.studio-words { font-size: 0.9rem; line-height: 1.7; margin: 0; }
+.studio-words { font-size: 0.9rem; line-height: 1.7; margin: 0; overflow-wrap: anywhere; }
 </style>"""
 
 

@@ -100,7 +100,9 @@ export class Choices {
       "aria-label": t("Opacity of {title}", { title: layer.title }),
     });
     slider.oninput = this.change(() => (mine.opacity = Number(slider.value) / 100));
-    return el("div", { class: "tv-layer", "data-layer": layer.name }, el("label", {}, box, layer.title), slider);
+    // "Sentinel-2" is one word: no line ends at its hyphen.
+    const title = layer.title.replace(/-(?=\d)/g, "\u2011");
+    return el("div", { class: "tv-layer", "data-layer": layer.name }, el("label", {}, box, title), slider);
   }
 
   /** @param {ViewHeader} header */
