@@ -21,7 +21,7 @@ from tests.browser.studio import VIEW, Studio
 from tests.factories import landscape
 from tests.servers import TOKEN, AppServer
 
-pytestmark = [pytest.mark.browser, pytest.mark.soak, pytest.mark.timeout(560)]
+pytestmark = [pytest.mark.browser, pytest.mark.soak, pytest.mark.timeout(1500)]
 KINDS = 4
 
 
