@@ -24,8 +24,9 @@ from tessera_core.export.pictures import class_layout
 from tessera_core.export.product import Product
 from tessera_core.export.report import Report, ReportError, sealed_in, sealed_json, write_report
 from tessera_core.export.report.model import STATED
+from tessera_core.export.report.pdf import report_pdf
 from tessera_core.export.report.sealed import checksum, plain
-from tessera_core.export.report.words import NOT_VALIDATED, accuracy_sentence, document
+from tessera_core.export.report.words import NOT_VALIDATED, Section, Table, accuracy_sentence, document
 from tessera_core.lessons import library
 from tessera_core.lessons.progress import begin, to_json
 from tessera_core.observations import Depth
@@ -210,7 +211,36 @@ def test_what_two_people_said_is_in_the_report_with_and_without_their_errors(mad
     page = made.files["html"].read_text(encoding="utf-8")
     assert "neither seeing what the other said" in page
     assert f"{100 * two.overall.low:.0f} to {100 * two.overall.high:.0f} %" in page
-    assert "Dawid" in page
+    # Whoever is named in the paragraph stands among the references.
+    for name in ("Dawid", "Louis", "Zou"):
+        assert page.count(name) > 1
+
+
+def test_short_tables_stay_whole_with_the_sentence_before_them(made: Made) -> None:
+    """Wherever on a page one falls; no number of it is broken over two lines."""
+    import pypdf
+    from PIL import Image
+
+    sections = []
+    for k in range(9):
+        rows = tuple(
+            (f"Kind {k}-{row}", "10.2", "4.9 to 16.9", f"{k} % (29 to 100)", "9 % (49 to 100)") for row in range(4)
+        )
+        head = ("Class", "Truly, ha", "95 % sure", "Right of mapped", "Found")
+        filler = "\n".join(["Before it."] * (4 * k))
+        sections.append(Section(f"Part {k}", (filler, f"Table {k} says:", Table(head, rows))))
+    picture = io.BytesIO()
+    Image.new("RGB", (40, 8)).save(picture, "PNG")
+    shown = replace(document(made.said), sections=tuple(sections))
+    pages = [
+        page.extract_text()
+        for page in pypdf.PdfReader(io.BytesIO(report_pdf(made.said, picture.getvalue(), shown))).pages
+    ]
+    assert len(pages) > 2
+    for k in range(9):
+        (page,) = (page for page in pages if f"Table {k} says:" in page)
+        assert all(f"Kind {k}-{row}" in page for row in range(4))
+        assert page.count(f"{k} % (29 to 100)") == 4
 
 
 def test_a_map_that_nobody_checked_begins_with_that(made: Made) -> None:

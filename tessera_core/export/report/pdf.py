@@ -12,17 +12,21 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fpdf import FPDF, XPos, YPos
-from fpdf.enums import TableBordersLayout
+from fpdf.enums import MethodReturnValue, TableBordersLayout
 from fpdf.fonts import FontFace
 
 from tessera_core.export.report.model import Report
 from tessera_core.export.report.sealed import checksum, plain, sealed_json
-from tessera_core.export.report.words import Document, Line, Section, Table, document, language_of, record
+from tessera_core.export.report.words import Block, Document, Line, Section, Table, document, language_of, record
 from tessera_core.language import t, using
 
 ATTACHMENT = "report.json"
 _INK, _GREY, _WARN = (28, 37, 38), (91, 101, 103), (163, 54, 0)
 _MARGIN, _LINE = 18.0, 5.0
+# A table up to this height (mm) is not cut by the end of a page.
+_KEPT_WHOLE = 90.0
+# What a cell needs beside its text, and a column of texts at least, mm.
+_PADDED, _LEAST_TEXT = 5.0, 28.0
 _BOX = "\N{WHITE SQUARE}"
 
 
@@ -113,13 +117,28 @@ class _Sheet(FPDF):
         self.set_font("body", style="B", size=12.5)
         self.start_section(self._fit(section.title))
         self._text(section.title, 12.5, bold=True, height=6.5)
-        for block in section.blocks:
+        following = (*section.blocks, None)[1:]
+        for block, after in zip(section.blocks, following, strict=True):
+            self._keep_whole(block, after)
             if isinstance(block, str):
                 self._text(block, 10)
             elif isinstance(block, Table):
                 self._table(block)
             else:
                 self._list(block)
+
+    def _keep_whole(self, block: Block, after: Block | None) -> None:
+        """A new page where a short table would be cut, or a sentence parted from the table that it is about."""
+        if isinstance(block, str) and isinstance(after, Table):
+            self.set_font("body", size=10)
+            text = self.multi_cell(0, _LINE, self._fit(block), align="L", dry_run=True, output=MethodReturnValue.HEIGHT)
+            height = float(text) + 1 + _height(after)
+        elif isinstance(block, Table):
+            height = _height(block)
+        else:
+            return
+        if height <= _KEPT_WHOLE and self.will_page_break(height):
+            self.add_page()
 
     def _text(
         self,
@@ -154,12 +173,9 @@ class _Sheet(FPDF):
     def _table(self, block: Table) -> None:
         keyed = bool(block.colours)
         headed = bool(block.head[0])
-        wide = [2.0 if n < block.texts else 1.0 for n in range(len(block.head))]
-        if not headed:
-            wide = [1.0, 2.4]
-        widths = [0.16 * wide[0], *wide] if keyed else wide
-        aligns = ["LEFT" if n < block.texts else "RIGHT" for n in range(len(block.head))]
         self.set_font("body", size=9)
+        widths = self._widths(block)
+        aligns = ["LEFT" if n < block.texts else "RIGHT" for n in range(len(block.head))]
         self.set_text_color(*_INK)
         with self.table(
             width=self.epw,
@@ -182,6 +198,23 @@ class _Sheet(FPDF):
                 for text in texts:
                     row.cell(self._fit(text))
         self.ln(2)
+
+    def _widths(self, block: Table) -> list[float]:
+        """Of the columns, mm: numbers alike and texts twice as wide, but a number is not broken as long as texts keep room."""
+        texts, count = block.texts, len(block.head)
+        wide = [2.0 if n < texts else 1.0 for n in range(count)] if block.head[0] else [1.0, 2.4]
+        keys = [0.16 * wide[0]] if block.colours else []
+        share = self.epw / sum((*keys, *wide))
+        keys, wide = [share * one for one in keys], [share * one for one in wide]
+        if not block.head[0] or not texts:
+            return [*keys, *wide]
+        needed = [
+            max((self.get_string_width(self._fit(row[n])) for row in block.rows), default=0.0) + _PADDED
+            for n in range(texts, count)
+        ]
+        numbers = [max(one, other) for one, other in zip(wide[texts:], needed, strict=True)]
+        left = (sum(wide) - sum(numbers)) / texts
+        return [*keys, *([left] * texts), *numbers] if left >= _LEAST_TEXT else [*keys, *wide]
 
     # ------------------------------------------------------------------ letters
 
@@ -212,6 +245,11 @@ class _Sheet(FPDF):
     def _fit(self, text: str) -> str:
         """The text with a box for every letter that no font has."""
         return "".join(_BOX if letter in self.missing else letter for letter in text)
+
+
+def _height(table: Table) -> float:
+    """Of a table whose cells are one line each, and its titles up to two, mm."""
+    return (_LINE + 0.8) * (len(table.rows) + 2)
 
 
 def _letters(shown: Document) -> set[str]:

@@ -60,6 +60,10 @@ REFERENCES = (
 SECOND_REFERENCES = (
     "Dawid, A. P., Skene, A. M. (1979). Maximum likelihood estimation of observer error-rates using "
     "the EM algorithm. Applied Statistics 28, 20-28.",
+    "Louis, T. A. (1982). Finding the observed information matrix when using the EM algorithm. "
+    "Journal of the Royal Statistical Society B 44, 226-233.",
+    "Zou, G. Y., Donner, A. (2008). Construction of confidence limits about effect measures: a general "
+    "approach. Statistics in Medicine 27, 1693-1702.",
     "Stehman, S. V., Mousoupetros, J., McRoberts, R. E., et al. (2022). Incorporating interpreter "
     "variability into estimation of the total variance of land cover area estimates under simple "
     "random sampling. Remote Sensing of Environment 269, 112806.",
@@ -91,12 +95,15 @@ class Table:
     colours: tuple[str, ...] = ()
 
 
+type Block = str | tuple[Line, ...] | Table
+
+
 @dataclass(frozen=True)
 class Section:
     """A heading with what stands under it: paragraphs, lists and tables in their order; ``aside`` is for colleagues."""
 
     title: str
-    blocks: tuple[str | tuple[Line, ...] | Table, ...]
+    blocks: tuple[Block, ...]
     aside: bool = False
 
 
