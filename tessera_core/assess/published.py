@@ -19,6 +19,7 @@ from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import read_labels
+from tessera_core.labels.importing import ImportedLabels
 
 _SHOWN = 12
 
@@ -84,8 +85,26 @@ def read_published(
     Raises:
         LabelError: the file cannot be read, the legend names a class that the map has not, or no place is left.
     """
-    path = Path(path)
-    found = read_labels(path, grid, field, crs, hints)
+    return published_of(read_labels(path, grid, field, crs, hints), Path(path).name, grid, classes, names, legend)
+
+
+def classes_found(found: ImportedLabels) -> dict[str, int]:
+    """Classes of the places of a file in the region -> how many, the commonest first."""
+    theirs = {c.id: c.name for c in found.classes}
+    return dict(
+        Counter(theirs.get(label.class_id, "") for label in found.labels if label.kind == "point").most_common()
+    )
+
+
+def published_of(
+    found: ImportedLabels,
+    file: str,
+    grid: Grid,
+    classes: NDArray[np.integer],
+    names: Mapping[int, str],
+    legend: Mapping[str, str] | None = None,
+) -> Published:
+    """The same of labels that were read already, from a file named ``file``; arguments and errors as of :func:`read_published`."""
     ids = {name.strip().casefold(): k for k, name in names.items()}
     theirs = {c.id: c.name for c in found.classes}
     own = {name.strip().casefold(): name.strip() for name in theirs.values()}
@@ -116,7 +135,7 @@ def read_published(
     if not any(place[2] for place in places):
         known = ", ".join(list(dict.fromkeys(theirs.values()))[:_SHOWN])
         raise LabelError(
-            f"No place of {path.name} can grade this map. Its classes are {known}; the map's are {', '.join(names.values())}. Say "
+            f"No place of {file} can grade this map. Its classes are {known}; the map's are {', '.join(names.values())}. Say "
             "which is which with a legend."
         )
     rows, cols, reference = np.array(places, np.int64).T

@@ -202,7 +202,6 @@ def _grade(project: Project, year: int | None, args: argparse.Namespace) -> dict
     from tessera_core.errors import InputError
     from tessera_core.labels.weak import parse_legend, read_legend
     from tessera_core.project import validate
-    from tessera_core.project.response import respond
 
     if args.legend and args.pairs:
         raise InputError("Give the legend either as a file (--legend) or line by line (--class), not both.")
@@ -211,10 +210,7 @@ def _grade(project: Project, year: int | None, args: argparse.Namespace) -> dict
     names = {c.id: c.name for c in project.log.classes}
     reading = {"field": args.field, "crs": args.crs, "hints": hints_of(args)}
     found = read_published(args.answers, grid, classes, names, legend, **reading)
-    # Whoever reads the report sees whose places they were.
-    behind = respond(evidence=Path(args.answers).name)
-    told = dict.fromkeys(range(len(found.sample)), behind)
-    graded = validate.Validation(year, grid, found.sample, undecided=found.undecided, responses=told)
+    graded = validate.graded(year, grid, found, Path(args.answers).name)
     kept = validate.start(project, graded)
     sentences = found.sentences()
     if kept is not None:

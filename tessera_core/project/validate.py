@@ -31,6 +31,7 @@ from tessera_core.assess.area import Assessment
 from tessera_core.assess.designs import DESIGNS, Sample
 from tessera_core.assess.exchange import AnswersRead
 from tessera_core.assess.nonresponse import worst_case
+from tessera_core.assess.published import Published
 from tessera_core.errors import InputError, LabelError, ProjectError
 from tessera_core.grid import Grid
 from tessera_core.periods import period, written
@@ -351,6 +352,13 @@ def start(project: Project, validation: Validation) -> Path | None:
         path.rename(kept)
     save(project, validation)
     return kept
+
+
+def graded(year: int | None, grid: Grid, found: Published, file: str) -> Validation:
+    """A published sample as the one that grades a year's map; behind each answer stands the file it came from."""
+    # Whoever reads the report sees whose places they were.
+    told = dict.fromkeys(range(len(found.sample)), respond(evidence=file))
+    return Validation(year, grid, found.sample, undecided=found.undecided, responses=told)
 
 
 def earlier(project: Project, year: int | None, *, two_maps: bool = False) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tessera_core.cli import main
 from tessera_core.imagery.layers import BaseLayer
 from tessera_core.project import imagery, second, stopping, two_maps, validate
 from tessera_core.project.classify import map_project, project_product
@@ -250,3 +253,43 @@ def test_which_of_two_years_maps_is_told_by_places_where_they_differ(app: AppTes
     (said,) = [text.value for text in app.markdown if text.value.startswith("**Better")]
     # The same words as on the command line.
     assert humanize.escape(two_maps.sentences(again)[0]) in said
+
+
+def test_a_published_sample_grades_the_map_as_on_the_command_line(
+    app: AppTest, labelled: Project, tmp_path: Path
+) -> None:
+    grid, year = labelled.grid, state.current_year(labelled)
+    assert grid is not None
+    places = ((10, 10, "A1"), (10, 50, "A1"), (50, 10, "C1"), (30, 30, "W9"), (5, 5, "kind 0"))
+    lon, lat = grid.pixel_to_lonlat(*(np.array([place[k] + 0.5 for place in places]) for k in (0, 1)))
+    lines = [f"{x:.7f},{y:.7f},{place[2]},{n}" for n, (x, y, place) in enumerate(zip(lon, lat, places, strict=True))]
+    table = tmp_path / "lucas.csv"
+    table.write_text("\n".join(["lon,lat,lc,surveyor", *lines]))
+    open_page(app, labelled)
+    app.file_uploader(key=f"validate_{labelled.key}_{year}_published").upload(
+        "lucas.csv", table.read_bytes(), "text/csv"
+    )
+    app.run()
+    assert not app.exception
+    assert not app.error
+    (field,) = [box for box in app.selectbox if box.label == "Which column is the class"]
+    field.set_value("lc").run()
+    boxes = {box.label: box for box in app.selectbox}
+    assert [boxes[f"{name} is"].value for name in ("A1", "C1", "W9", "kind 0")] == [None, None, None, "Kind 0"]
+    boxes["A1 is"].set_value("Kind 1")
+    boxes["C1 is"].set_value("Kind 2")
+    app.run()
+    # What counts against the map is said before it does.
+    assert any(humanize.escape("cannot be told: W9 (1)") in caption.value for caption in app.caption)
+    button(app, "Grade the map by these places").click().run()
+    assert not app.exception
+    assert not app.error
+    graded = validate.load(labelled, year)
+    assert graded is not None
+    assert (graded.seen, graded.sample.answered, graded.responses[0].evidence) == (5, 4, "lucas.csv")
+    legend = [f"--class={pair}" for pair in ("A1=Kind 1", "C1=Kind 2", "kind 0=Kind 0")]
+    assert main(["validate", "grade", str(labelled.folder), str(table), "--field", "lc", *legend]) == 0
+    again = validate.load(labelled, year)
+    assert again is not None
+    theirs, mine = ({**validate.to_json(one), "responses": None} for one in (again, graded))
+    assert theirs == mine

@@ -132,7 +132,8 @@ class _Sheet(FPDF):
         if isinstance(block, str) and isinstance(after, Table):
             self.set_font("body", size=10)
             text = self.multi_cell(0, _LINE, self._fit(block), align="L", dry_run=True, output=MethodReturnValue.HEIGHT)
-            height = float(text) + 1 + _height(after)
+            assert isinstance(text, int | float)
+            height = text + 1 + _height(after)
         elif isinstance(block, Table):
             height = _height(block)
         else:

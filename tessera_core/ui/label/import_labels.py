@@ -7,21 +7,20 @@ from typing import Any
 
 import streamlit as st
 
-from tessera_core.errors import LabelError, TesseraError
-from tessera_core.labels.crs_guess import usual_systems
+from tessera_core.errors import TesseraError
 from tessera_core.labels.features import NO_HINTS, Hints
-from tessera_core.labels.files import KINDS, Questions, is_class_raster, questions, read_labels
+from tessera_core.labels.files import KINDS, is_class_raster, read_labels
 from tessera_core.labels.importing import ImportedLabels
 from tessera_core.labels.model import clean_name
 from tessera_core.labels.raster_points import raster_points
-from tessera_core.language import later, numeral, relay, t, tn
+from tessera_core.language import numeral, relay, t, tn
 from tessera_core.project.project import Project
 from tessera_core.ui import elsewhere, humanize
+from tessera_core.ui.file_questions import asked_of
 from tessera_core.ui.files import PLACES, report_lines, with_upload
 from tessera_core.ui.label import weak
 from tessera_core.ui.scene import OpenScene
 
-BY_ITSELF = later("found by itself")
 MOST_CLASSES = 12
 
 
@@ -91,54 +90,7 @@ def _reading(project: Project, scene: OpenScene, upload: Any, others_map: bool) 
             return _Reading()
         wanted = st.number_input(t("Points of each class"), 1, 1000, 20, key=f"label_bring_points_{key}")
         return _Reading(per_class=int(wanted))
-    asked = _questions(upload.file_id, NO_HINTS, upload)
-    hints = NO_HINTS
-    if asked.columns:
-        hints = _columns(asked, key)
-        asked = _questions(upload.file_id, hints, upload)
-    if asked.layers:
-        chosen = st.selectbox(
-            t("Which layer"), [BY_ITSELF, *asked.layers], format_func=t, key=f"label_bring_layer_{key}"
-        )
-        if chosen != BY_ITSELF:
-            hints = replace(hints, layer=chosen)
-            asked = _questions(upload.file_id, hints, upload)
-    if asked.fields:
-        chosen = st.selectbox(
-            t("Which column is the class"), [BY_ITSELF, *asked.fields], format_func=t, key=f"label_bring_field_{key}"
-        )
-        hints = hints if chosen == BY_ITSELF else replace(hints, field=chosen)
-    crs = None
-    if asked.crs and scene.raster.grid.georeferenced:
-        systems = usual_systems(scene.raster.grid)
-        chosen = st.selectbox(
-            t("Coordinate system"),
-            [BY_ITSELF, *systems],
-            format_func=t,
-            key=f"label_bring_crs_{key}",
-            accept_new_options=True,
-            help=t("The file does not say it. Choose one, or type its number, for example EPSG:2154."),
-        )
-        crs = None if chosen == BY_ITSELF else systems.get(chosen, chosen)
-    return _Reading(hints, crs)
-
-
-def _columns(asked: Questions, key: str) -> Hints:
-    """The columns of coordinates of a table whose names do not say it.
-
-    Raises:
-        LabelError: one is still to be chosen.
-    """
-    st.caption(t("Which columns hold the coordinates? Their names do not say it."))
-    lon, lat = (
-        st.selectbox(
-            title, asked.columns, index=None, placeholder=t("Choose a column"), key=f"label_bring_{axis}_{key}"
-        )
-        for title, axis in ((t("Longitude, or x"), "lon"), (t("Latitude, or y"), "lat"))
-    )
-    if lon is None or lat is None:
-        raise LabelError(t("Choose the two columns of coordinates above, then the labels are read."))
-    return Hints(lon=lon, lat=lat)
+    return _Reading(*asked_of(upload, scene.raster.grid, "label_bring", key))
 
 
 def _tell(found: ImportedLabels, reading: _Reading) -> None:
@@ -199,11 +151,6 @@ def _take(project: Project, file_id: str, reading: _Reading, found: ImportedLabe
 
 def _taken(project: Project) -> str:
     return f"label_bring_taken_{project.key}"
-
-
-@st.cache_data(max_entries=4, show_spinner=False)
-def _questions(file_id: str, hints: Hints, _upload: Any) -> Questions:
-    return with_upload(_upload, lambda path: questions(path, hints))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

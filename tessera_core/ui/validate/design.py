@@ -17,6 +17,7 @@ from tessera_core.project.validate import Validation
 from tessera_core.ui import humanize, tables
 from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.validate.context import names_of, place_key
+from tessera_core.ui.validate.published import published
 
 DESIGNS = {
     "stratified": later("Some in every class"),
@@ -93,6 +94,7 @@ def design_form(project: Project, scene: OpenScene, year: int | None, classes: N
             drawn = Validation(year, scene.raster.grid, sample, unit=unit, rule=rule, margin=margin / 100)
             _begin(project, drawn.on_map(classes))
     _from_file(project, scene, year, key)
+    published(project, scene, year, classes, key)
 
 
 def _what_counts(key: str) -> tuple[str, str]:
