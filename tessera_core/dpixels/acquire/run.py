@@ -27,16 +27,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core._utils.atomic import atomic_path, require_replaceable
+from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.share import WHOLE, Share
 from tessera_core.cells import CELL_PX, cut_region
 from tessera_core.dpixels import preprocess
 from tessera_core.dpixels.acquire.catalogue import Catalogue, SentinelScene, Window
+from tessera_core.dpixels.acquire.folders import finished, require_own, stack_days, start_work
 from tessera_core.dpixels.acquire.read import AssetError, read_asset
-from tessera_core.dpixels.tile import S1_POLARISATIONS, S2_BANDS, TILE_FOLDER, create_tile
-from tessera_core.errors import AcquisitionError, Cancelled, InputError
+from tessera_core.dpixels.tile import S1_POLARISATIONS, S2_BANDS
+from tessera_core.errors import AcquisitionError, Cancelled
 from tessera_core.grid import Grid
-from tessera_core.provenance import SOFTWARE
 from tessera_core.region import Region
 from tessera_core.types import Cancel, Progress
 
@@ -163,7 +163,7 @@ def acquire(
     if not patches:
         return report
     for name, patch in patches:
-        _require_own(out / name, _request(patch, settings))
+        require_own(out / name, _request(patch, settings))
     archive = _Archive(
         catalogue.sentinel2(region.bbox, window, options.max_cloud, report.left_out),
         catalogue.sentinel1(region.bbox, window, report.left_out),
@@ -230,7 +230,7 @@ def planned(
     """The tiles that :func:`acquire` would write: name, grid, and whether it is there and whole. Nothing is asked of anybody."""
     settings = _Settings(catalogue, window, options or AcquireOptions())
     cut_up = _cut(region.grid(limited=False), region, Path(out), settings)
-    return [(name, grid, _finished(Path(out) / name, _request(grid, settings)) is not None) for name, grid in cut_up]
+    return [(name, grid, finished(Path(out) / name, _request(grid, settings)) is not None) for name, grid in cut_up]
 
 
 def _cut(grid: Grid, region: Region, out: Path, settings: _Settings) -> Iterable[tuple[str, Grid]]:
@@ -289,14 +289,14 @@ def _acquire_patch(
     cancelled: Cancel | None,
 ) -> None:
     request = _request(grid, settings)
-    if (done := _finished(folder, request)) is not None:
+    if (done := finished(folder, request)) is not None:
         report.tiles.append(folder)
         report.days_s2 += done["days_s2"]
         report.passes_s1 += done["passes_s1"]
         step(len(tasks), f"{folder.name} is there already")
         return
     work = folder.parent / f".{folder.name}.work"
-    _start_work(work, request)
+    start_work(work, request)
     missing: list[str] = []
     with ThreadPoolExecutor(settings.options.workers) as pool:
         for number, task in enumerate(tasks, 1):
@@ -308,7 +308,7 @@ def _acquire_patch(
                     with atomic_path(work / f"{task.file_stem}.npz") as part:
                         np.savez(part, **arrays)  # type: ignore[arg-type]
             step(number, f"{task.sensor[:2].upper()} {task.date} of {folder.name}")
-    days, passes = _stack(folder, work, grid, roi, settings.window, request, missing)
+    days, passes = stack_days(folder, work, grid, roi, settings.window, request, missing)
     if not missing:
         shutil.rmtree(work)
     report.tiles.append(folder)
@@ -326,47 +326,6 @@ def _request(grid: Grid, settings: _Settings) -> dict[str, Any]:
         "offset_rule": settings.options.offset_rule,
         "grid": grid.to_json(),
     }
-
-
-def _require_own(folder: Path, request: dict[str, Any]) -> None:
-    """Refuse a folder that holds anything but an earlier try of this very request: names of tiles tell neither place nor year.
-
-    Raises:
-        InputError: it does.
-    """
-    require_replaceable(folder, TILE_FOLDER)
-    if not any(folder.glob("*.npy")):
-        return
-    try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        meta = {}
-    meta = meta if isinstance(meta, dict) else {}
-    if any(meta.get(key) != value for key, value in request.items()):
-        when = " to ".join(map(str, meta["window"])) if isinstance(meta.get("window"), list) else "time not known"
-        raise InputError(
-            f"{folder} holds a tile of another place, time or source ({when}); nothing was changed. Choose another folder."
-        )
-
-
-def _finished(folder: Path, request: dict[str, Any]) -> dict[str, Any] | None:
-    """The meta of a tile that this very request finished with nothing missing, else None."""
-    try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    same = all(meta.get(key) == value for key, value in request.items())
-    return meta if same and not meta.get("missing") else None
-
-
-def _start_work(work: Path, request: dict[str, Any]) -> None:
-    """Make the work folder, emptied if it belongs to another request."""
-    file = work / "request.json"
-    text = json.dumps(request, sort_keys=True)
-    if work.exists() and not (file.exists() and file.read_text(encoding="utf-8") == text):
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
 
 
 def _read_task(
@@ -491,48 +450,3 @@ def _read_s1(
             parts = [preprocess.first_nonzero(np.stack(layers.get((orbit, p), empty))) for p in S1_POLARISATIONS]
             arrays[orbit] = np.stack(parts, -1)
     return arrays
-
-
-def _stack(
-    folder: Path,
-    work: Path,
-    grid: Grid,
-    roi: NDArray[np.bool_],
-    window: Window,
-    request: dict[str, Any],
-    missing: list[str],
-) -> tuple[int, int]:
-    """Write the tile from the finished days; returns the number of S2 dates and S1 passes."""
-    days: dict[str, list[tuple[dt.date, Path]]] = {"bands": [], "ascending": [], "descending": []}
-    for path in sorted(work.glob("s[12]*.npz")):
-        date = dt.date.fromisoformat(path.stem.split("_")[1])
-        with np.load(path) as arrays:
-            for kind in days:
-                if kind in arrays.files:
-                    days[kind].append((date, path))
-    for entries in days.values():
-        entries.sort()
-    if not any(days.values()):
-        raise AcquisitionError(
-            f"There is not one usable observation for {folder.name} from {window.start} to {window.end}"
-            + (f"; {len(missing)} assets could not be read, the first: {missing[0]}" if missing else ".")
-        )
-    doys = {kind: np.array([d.timetuple().tm_yday for d, _ in entries], np.int16) for kind, entries in days.items()}
-    meta = {
-        **request,
-        "year": window.year,
-        "software": SOFTWARE,
-        "days_s2": len(days["bands"]),
-        "passes_s1": len(days["ascending"]) + len(days["descending"]),
-        "dates": {kind: [d.isoformat() for d, _ in entries] for kind, entries in days.items()},
-        "missing": missing,
-    }
-    with create_tile(folder, grid, doys["bands"], doys["ascending"], doys["descending"], roi, meta) as tile:
-        for index, (_, path) in enumerate(days["bands"]):
-            with np.load(path) as arrays:
-                tile.bands[index], tile.masks[index] = arrays["bands"], arrays["mask"]
-        for kind, target in (("ascending", tile.sar_asc), ("descending", tile.sar_desc)):
-            for index, (_, path) in enumerate(days[kind]):
-                with np.load(path) as arrays:
-                    target[index] = arrays[kind]
-    return len(days["bands"]), meta["passes_s1"]
