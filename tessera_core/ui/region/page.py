@@ -151,9 +151,9 @@ def _summary(project: Project) -> None:
                 st.warning(note, icon=":material/warning:")
             show_outcome(project.settings)
             if "request" in project.region:
-                from tessera_core.ui.region import load
+                from tessera_core.ui.region import loaded
 
-                load.retry(project)
+                loaded.retry(project)
             if blank := _blank(raster):
                 st.caption(blank)
             with st.container(horizontal=True):
@@ -165,7 +165,7 @@ def _summary(project: Project) -> None:
                 ):
                     st.switch_page("pages/label.py", query_params=state.query())
                 if "request" in project.region:
-                    load.add_years(project)
+                    loaded.add_years(project)
                 if st.button(t("Close project"), icon=":material/close:", key="region_close"):
                     state.close_project()
                     st.rerun()
