@@ -16,6 +16,7 @@ from tessera_core.errors import InputError, ProjectError
 from tessera_core.periods import period
 from tessera_core.project.folders import new_folder
 from tessera_core.project.project import Project
+from tessera_core.project.references import EmbeddingRef
 from tessera_core.project.registration import register_years
 from tessera_core.project.request import EmbeddingRequest, from_query, title_of
 from tessera_core.project.room import require_size, size_of
@@ -23,7 +24,7 @@ from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.fetch import Fetched, FetchOptions, cached, fetch_years
 from tessera_core.sources.remote.hemispheres import is_repository, unpinned
 from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
-from tessera_core.sources.remote.snapshots import newer_data
+from tessera_core.sources.remote.snapshots import Newer, newer_data
 from tessera_core.sources.remote.zarr_store import open_store
 from tessera_core.types import Cancel, Progress
 
@@ -95,22 +96,40 @@ def pinned_request(project: Project, request: EmbeddingRequest) -> EmbeddingRequ
     return request
 
 
-def newer(project: Project, *, cancelled: Cancel | None = None) -> str:
-    """What the publisher has that is newer than what a project holds, as a sentence; empty where nothing is, or nobody can tell.
+def pinned_snapshot(project: Project) -> str:
+    """The state of the publisher's repository that a project was read from; empty where it was read from none."""
+    refs = [ref for year, ref in sorted(dated(project).items())]
+    return next((told for ref in refs if (told := str(ref.provenance.details.get("snapshot", "")))), "")
+
+
+def ask_for_newer(project: Project, *, cancelled: Cancel | None = None) -> Newer | None:
+    """What the publisher has that is newer than what a project holds; None where nobody can tell.
 
     Raises:
         AcquisitionError: the repository does not answer.
         Cancelled: ``cancelled`` returned true.
     """
-    request = request_of(project)
-    if request is None:
-        return ""
-    location = request.source.location
-    years = [year for year, ref in project.embeddings.items() if ref.provenance.details.get("snapshot")]
-    if not years or not is_repository(location):
-        return ""
-    snapshot = str(project.embeddings[years[0]].provenance.details["snapshot"])
-    return newer_data(location, snapshot, request.region, request.years, cancelled=cancelled).sentence
+    request, snapshot = request_of(project), pinned_snapshot(project)
+    if request is None or not snapshot or not is_repository(request.source.location):
+        return None
+    base = unpinned(request.source.location)[0]
+    return newer_data(base, snapshot, request.region, sorted(dated(project)), cancelled=cancelled)
+
+
+def newer(project: Project, *, cancelled: Cancel | None = None) -> str:
+    """:func:`ask_for_newer` as a sentence; empty where nothing is, or nobody can tell.
+
+    Raises:
+        AcquisitionError: the repository does not answer.
+        Cancelled: ``cancelled`` returned true.
+    """
+    found = ask_for_newer(project, cancelled=cancelled)
+    return "" if found is None else found.sentence
+
+
+def dated(project: Project) -> dict[int, EmbeddingRef]:
+    """The project's embeddings that have a year."""
+    return {year: ref for year, ref in project.embeddings.items() if year is not None}
 
 
 def again(project: Project, progress: Progress, cancelled: Cancel) -> Project:

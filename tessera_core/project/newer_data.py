@@ -15,12 +15,10 @@ from tessera_core.errors import Cancelled, InputError
 from tessera_core.observations import percent
 from tessera_core.project import load
 from tessera_core.project.project import Project
-from tessera_core.project.references import EmbeddingRef
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.local.open import open_embeddings
 from tessera_core.sources.remote.fetch import FetchOptions, fetch_years
-from tessera_core.sources.remote.hemispheres import is_repository, unpinned
-from tessera_core.sources.remote.snapshots import Newer, newer_data
+from tessera_core.sources.remote.snapshots import Newer
 from tessera_core.types import Cancel, Progress
 
 SAME, CHANGED, APPEARED, GONE = range(4)
@@ -80,12 +78,6 @@ class Look:
         return self.newer.sentence or "The publisher has nothing newer; your region is of the newest state."
 
 
-def pinned_snapshot(project: Project) -> str:
-    """The state of the publisher's repository that a project was read from; empty where it was read from none."""
-    refs = _dated(project)
-    return next((told for year in sorted(refs) if (told := str(refs[year].provenance.details.get("snapshot", "")))), "")
-
-
 def look(project: Project, progress: Progress, cancelled: Cancel) -> Look:
     """Look whether the publisher has newer data, and fetch those that touch the region, to say what differs.
 
@@ -96,13 +88,11 @@ def look(project: Project, progress: Progress, cancelled: Cancel) -> Look:
         ExportError: the disk is full.
         Cancelled: ``cancelled`` returned true.
     """
-    request, snapshot = load.request_of(project), pinned_snapshot(project)
-    if request is None or not snapshot or not is_repository(request.source.location):
-        return Look(None)
     progress(0, 100, "Looking for newer data")
-    base = unpinned(request.source.location)[0]
-    have = sorted(_dated(project))
-    found = newer_data(base, snapshot, request.region, have, cancelled=cancelled)
+    request, found = load.request_of(project), load.ask_for_newer(project, cancelled=cancelled)
+    if request is None or found is None:
+        return Look(None)
+    have = load.dated(project)
     touched = [year for year in found.years if year in have]
     if found.pinned == found.newest or not touched:
         return Look(found)
@@ -175,7 +165,3 @@ def difference(before: EmbeddingRaster, now: EmbeddingRaster, *, cancelled: Canc
         median,
         picture,
     )
-
-
-def _dated(project: Project) -> dict[int, EmbeddingRef]:
-    return {year: ref for year, ref in project.embeddings.items() if year is not None}

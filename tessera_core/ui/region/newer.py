@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 
 from tessera_core.language import relay, t
-from tessera_core.project import newer_data
+from tessera_core.project import load, newer_data
 from tessera_core.project.newer_data import APPEARED, CHANGED, GONE, Look, YearDifference
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize, jobs
@@ -25,7 +25,7 @@ _SAME = (225, 225, 225)
 
 def panel(project: Project) -> None:
     """The panel, for regions that were read from a repository with snapshots."""
-    snapshot = newer_data.pinned_snapshot(project)
+    snapshot = load.pinned_snapshot(project)
     if not snapshot:
         return
     key = f"newer-{project.key}"
