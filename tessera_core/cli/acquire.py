@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tessera_core.cli.coverage import WHERE, add_where, region_of
 from tessera_core.cli.paths import Output
 from tessera_core.cli.shares import (
-    add_engine_options,
-    add_plan_options,
-    add_share_option,
+    add_spread_options,
     check_engine,
     engine_of,
     planned,
@@ -78,10 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="cut the region where UTM zones meet, and each part into cells of its zone (default: one grid, of its middle's zone)",
     )
-    add_share_option(parser, "tiles")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes, a tile each (default: 1)")
-    add_engine_options(parser, ", a tile each", workers=False)
-    add_plan_options(parser)
+    add_spread_options(parser, "tiles", each=", a tile each", processes=True)
     parser.add_argument("--stac-url", metavar="URL", help="another STAC API with the same collections")
     parser.add_argument("--cmr-url", metavar="URL", help="another granule search for Sentinel-1 on AWS")
 

@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.paths import TIFF, Input, Output, sidecars
 from tessera_core.cli.shares import (
-    add_engine_options,
-    add_plan_options,
-    add_share_option,
+    add_spread_options,
     check_engine,
     engine_of,
     planned,
@@ -66,9 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write such a map of each tile into this folder instead, and one VRT for each coordinate system",
     )
-    add_share_option(parser, "tiles, with --tiles")
-    add_engine_options(parser, ", with --tiles")
-    add_plan_options(parser, ", with --tiles")
+    add_spread_options(parser, "tiles", ", with --tiles")
     parser.add_argument("--rate", type=float, default=0.05, help="share of false alarms to accept (default: 0.05)")
     parser.add_argument("--stable", metavar="FILE", help="polygons of places that did not change, any vector file")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")

@@ -27,7 +27,7 @@ from tessera_core.cli.coverage import (
 )
 from tessera_core.cli.head_options import add_reading_options, hints_of, import_of
 from tessera_core.cli.paths import Output
-from tessera_core.cli.shares import add_engine_options, add_plan_options, add_share_option, told_of_plan
+from tessera_core.cli.shares import add_spread_options, told_of_plan
 from tessera_core.cli.years import add_years
 
 if TYPE_CHECKING:
@@ -84,12 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="cut the region where UTM zones meet, and each part into cells of its zone, each a raster of its own",
     )
-    add_share_option(parser, "cells, with --by-zone")
-    parser.add_argument(
-        "--processes", type=int, default=1, metavar="N", help="processes, a cell each, with --by-zone (default: 1)"
-    )
-    add_engine_options(parser, ", with --by-zone", workers=False)
-    add_plan_options(parser, ", with --by-zone")
+    add_spread_options(parser, "cells", ", with --by-zone", ", a cell each", processes=True)
 
 
 def check(args: argparse.Namespace) -> None:

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.paths import Input, Output, weights_names
 from tessera_core.cli.shares import (
-    add_engine_options,
-    add_plan_options,
-    add_share_option,
+    add_spread_options,
     check_engine,
     engine_of,
     planned,
@@ -78,9 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random draws of v1.0")
     parser.add_argument("--repeats", type=int, default=1, help="v1.0: average this many random draws")
     parser.add_argument("--format", choices=("npy", "geotiff", "zarr"), default="npy")
-    add_share_option(parser, "tiles")
-    add_engine_options(parser, ", a tile each")
-    add_plan_options(parser)
+    add_spread_options(parser, "tiles", each=", a tile each")
 
 
 def check(args: argparse.Namespace) -> None:

@@ -15,9 +15,7 @@ from tessera_core.cli.head_options import (
     wants_regression,
 )
 from tessera_core.cli.shares import (
-    add_engine_options,
-    add_plan_options,
-    add_share_option,
+    add_spread_options,
     check_engine,
     share_of,
     told_of_plan,
@@ -51,9 +49,7 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         help="write a map of each tile into this folder instead, with its confidence, and one VRT for each coordinate system: any "
         "number of tiles, in any UTM zones, resumed where it stopped",
     )
-    add_share_option(parser, "tiles, with --tiles")
-    add_engine_options(parser, ", with --tiles")
-    add_plan_options(parser, ", with --tiles")
+    add_spread_options(parser, "tiles", ", with --tiles")
     parser.add_argument("--confidence", metavar="FILE", help="also write confidence in percent, GeoTIFF")
     parser.add_argument(
         "--raw-confidence",

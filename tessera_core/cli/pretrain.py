@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tessera_core.cli.paths import Input, Output
-from tessera_core.cli.shares import add_engine_options, add_share_option, check_engine, engine_of, share_of
+from tessera_core.cli.shares import add_spread_options, check_engine, engine_of, share_of
 
 
 def _shipped() -> list[str]:
@@ -52,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="only write DIR/curves.html, of a run there")
     parser.add_argument("--prepare", action="store_true", help="only make the training pixels ready")
-    add_share_option(parser, "sources and shards, with --prepare")
-    add_engine_options(parser, ", with --prepare")
+    add_spread_options(parser, "sources and shards", ", with --prepare", plan=False)
 
 
 def check(args: argparse.Namespace) -> None:

@@ -19,45 +19,39 @@ if TYPE_CHECKING:
 SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 
 
-def add_share_option(parser: argparse.ArgumentParser, what: str) -> None:
-    """Declare the option.
+def add_spread_options(
+    parser: argparse.ArgumentParser,
+    things: str,
+    note: str = "",
+    each: str = "",
+    *,
+    processes: bool = False,
+    plan: bool = True,
+) -> None:
+    """Declare the options.
 
     Args:
-        what: things that are shared, for the help: "tiles".
+        things: that are shared, for the help: "tiles".
+        note: with what they are taken, for the help: ", with --tiles"; empty where always.
+        each: what one process does at a time, for the help: ", a tile each".
+        processes: the number of processes is ``--processes``, since ``--workers`` means something else.
+        plan: whether the command says beforehand what it will do.
     """
     parser.add_argument(
         "--share",
         metavar="I/N",
-        help=f"do the I-th of N shares of the {what}, all into one folder; auto takes the place in a SLURM job array, auto/N "
-        "in an indexed Kubernetes job",
+        help=f"do the I-th of N shares of the {things}{note}, all into one folder; auto takes the place in a SLURM job array, "
+        "auto/N in an indexed Kubernetes job",
     )
-
-
-def share_of(args: argparse.Namespace) -> Share:
-    """The share that the option names; the whole without it.
-
-    Raises:
-        InputError: it names none.
-    """
-    from tessera_core._utils.share import WHOLE, Share
-
-    return WHOLE if args.share is None else Share.parse(args.share)
-
-
-def add_engine_options(parser: argparse.ArgumentParser, note: str = "", *, workers: bool = True) -> None:
-    """Declare the options.
-
-    Args:
-        note: that follows what is said of each, such as ", with --tiles".
-        workers: whether ``--workers`` is declared as well; a command may have one of its own.
-    """
-    if workers:
-        parser.add_argument("--workers", type=int, default=1, metavar="N", help=f"processes{note} (default: 1)")
+    if processes:
+        parser.add_argument("--processes", type=int, default=1, metavar="N", help=f"processes{each}{note} (default: 1)")
+    else:
+        parser.add_argument("--workers", type=int, default=1, metavar="N", help=f"processes{note or each} (default: 1)")
     parser.add_argument(
         "--scheduler",
         metavar="WHERE",
         help="hand the work to Dask: local (--workers processes of this machine), an address such as tcp://host:8786, the file "
-        f"that a scheduler wrote, or slurm:PROFILE.toml for jobs that come and go{note} "
+        f"that a scheduler wrote, or slurm:PROFILE.toml for jobs that come and go{note or each} "
         f"(default: ${SCHEDULER_VARIABLE}, else nobody)",
     )
     parser.add_argument(
@@ -72,6 +66,26 @@ def add_engine_options(parser: argparse.ArgumentParser, note: str = "", *, worke
         metavar="N",
         help="how often work is begun again whose worker was lost (default: 2)",
     )
+    if plan:
+        parser.add_argument(
+            "--plan",
+            metavar="FILE.geojson",
+            help=f"write the tiles on a map, each with its bytes, minutes and whether it is done{note}",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say what would be done, with --plan also write it"
+        )
+
+
+def share_of(args: argparse.Namespace) -> Share:
+    """The share that the option names; the whole without it.
+
+    Raises:
+        InputError: it names none.
+    """
+    from tessera_core._utils.share import WHOLE, Share
+
+    return WHOLE if args.share is None else Share.parse(args.share)
 
 
 def scheduler_of(args: argparse.Namespace) -> str | None:
@@ -95,16 +109,6 @@ def check_engine(args: argparse.Namespace) -> None:
         raise InputError(
             "--memory goes with --scheduler local; how much others' workers may take is said where they start."
         )
-
-
-def add_plan_options(parser: argparse.ArgumentParser, note: str = "") -> None:
-    """Declare the options that say what a run will do."""
-    parser.add_argument(
-        "--plan",
-        metavar="FILE.geojson",
-        help=f"write the tiles on a map, each with its bytes, minutes and whether it is done{note}",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be done, with --plan also write it")
 
 
 def planned(args: argparse.Namespace, parts: Callable[[], list[Planned]]) -> dict[str, Any] | None:
