@@ -62,7 +62,8 @@ def zones(
     from tessera_core.export.zone_table import write_zone_table
     from tessera_core.labels.features import Hints
     from tessera_core.project.maps import MappedClasses, MappedValues
-    from tessera_core.project.zones import MapLayer, ZoneMaps, measure_zones, open_layer, open_zone_maps, read_zones
+    from tessera_core.project.zone_maps import MapLayer, ZoneMaps, open_layer, open_zone_maps
+    from tessera_core.project.zones import measure_zones, read_zones
 
     def of(one: MappedClasses) -> MapLayer:
         return MapLayer.of_array(one.classes, one.grid, one.names)
@@ -127,7 +128,7 @@ def find_fields(
         True
     """
     from tessera_core.project import fields
-    from tessera_core.project.zones import MapLayer, ZoneMaps
+    from tessera_core.project.zone_maps import MapLayer, ZoneMaps
 
     maps = None
     if map is not None:

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.project.fields import find_fields
-    from tessera_core.project.zones import open_zone_maps
+    from tessera_core.project.zone_maps import open_zone_maps
     from tessera_core.sources.local.open import left_out, open_embeddings
 
     raster = open_embeddings(args.embeddings)

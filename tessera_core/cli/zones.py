@@ -21,7 +21,7 @@ from tessera_core.cli.paths import TIFF, Input, Output
 from tessera_core.cli.years import add_year
 
 if TYPE_CHECKING:
-    from tessera_core.project.zones import ZoneMaps
+    from tessera_core.project.zone_maps import ZoneMaps
 
 SUMMARY = "polygons in, table out: what a map says of each field or farm"
 EXAMPLES = (
@@ -120,7 +120,7 @@ def _maps(args: argparse.Namespace, stack: ExitStack) -> tuple[ZoneMaps, tuple[s
     from dataclasses import replace
 
     from tessera_core.errors import InputError
-    from tessera_core.project.zones import open_layer, open_zone_maps, project_zone_maps
+    from tessera_core.project.zone_maps import open_layer, open_zone_maps, project_zone_maps
 
     if _is_file(args):
         opened = open_zone_maps(

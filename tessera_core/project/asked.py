@@ -68,3 +68,13 @@ class TwoMaps(msgspec.Struct, frozen=True, kw_only=True):
     def share(self) -> float:
         """Share of what both map in which they differ, 0 to 1."""
         return self.differing / self.compared
+
+
+def percent(share: float) -> str:
+    """A share in percent for a sentence, without the sign: whole percents, and two digits below ten.
+
+    Example:
+        >>> percent(0.25), percent(0.025)
+        ('25', '2.5')
+    """
+    return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"

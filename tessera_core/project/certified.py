@@ -19,7 +19,7 @@ from tessera_core.errors import LabelError
 from tessera_core.export.geotiff import write_class_map
 from tessera_core.labels.model import LabelClass
 from tessera_core.language import later
-from tessera_core.project.asked import Promise
+from tessera_core.project.asked import Promise, percent
 from tessera_core.project.validate import Validation
 from tessera_core.provenance import Provenance
 from tessera_core.types import Bools, Bytes
@@ -63,7 +63,7 @@ class CertifiedPart:
 
     def sentences(self) -> list[str]:
         """For people, the promise first."""
-        wrong, risk = _percent(self.asked.most_wrong), _percent(self.asked.risk)
+        wrong, risk = percent(self.asked.most_wrong), percent(self.asked.risk)
         if self.open:
             return [
                 f"Which part of the map is certified to be wrong at most {wrong} % (risk {risk} %) is told when all places are "
@@ -85,7 +85,7 @@ class CertifiedPart:
                 else f"A sample with about {self.more} more places would likely do, were the map right as often there."
             )
         else:
-            share, found = _percent(self.found.share), self.found
+            share, found = percent(self.found.share), self.found
             lines = [
                 f"Certified to be wrong at most {wrong} % (risk {risk} %): {share} % of the map, where it is most confident. Of "
                 f"{found.places} places there {found.wrong} were wrong. The rest is not certified."
@@ -214,7 +214,3 @@ def asked_for(current: Validation, most_wrong: float, risk: float) -> Validation
     if (most_wrong, risk) == (current.promise.most_wrong, current.promise.risk):
         return current
     return replace(current, promise=Promise(most_wrong=most_wrong, risk=risk, after=current.seen))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"

@@ -18,7 +18,8 @@ from tessera_core.export.zone_table import ENDINGS as TABLE_ENDINGS
 from tessera_core.export.zone_table import ZoneTable, write_zone_table
 from tessera_core.periods import days_of
 from tessera_core.project.monitor import outlines_of
-from tessera_core.project.zones import ZoneMaps, Zones, measure_zones
+from tessera_core.project.zone_maps import ZoneMaps
+from tessera_core.project.zones import Zones, measure_zones
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 

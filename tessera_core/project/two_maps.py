@@ -38,7 +38,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.weak import read_existing_map
 from tessera_core.periods import period
 from tessera_core.project import validate
-from tessera_core.project.asked import ComparedMap, TwoMaps
+from tessera_core.project.asked import ComparedMap, TwoMaps, percent
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
 from tessera_core.types import Bools, Bytes, Cancel, Progress
@@ -103,7 +103,7 @@ class Pair:
 
 def _differ(first: ComparedMap, second: ComparedMap, share: float, compared: int) -> str:
     return (
-        f"Where both name a class of yours ({compared:,} pixels), {first.title} and {second.title} differ in {_percent(share)} % "
+        f"Where both name a class of yours ({compared:,} pixels), {first.title} and {second.title} differ in {percent(share)} % "
         "of it."
     )
 
@@ -525,7 +525,7 @@ def sentences(current: Validation) -> list[str]:
     maps, found = _maps(current), verdict(current)
     if found is None:
         return ["Nothing is known yet: the places come in an order by chance; begin with the first."]
-    one, other, risk = maps.first.title, maps.second.title, _percent(maps.risk)
+    one, other, risk = maps.first.title, maps.second.title, percent(maps.risk)
     n = found.first + found.second + found.neither
     left = len(current.sample) - current.seen
     if maps.planned and left:
@@ -562,8 +562,8 @@ def sentences(current: Validation) -> list[str]:
     )
     if not (maps.planned and left):
         lines.append(
-            f"They differ in {_percent(maps.share)} % of what both map; over all of it {one} is right by {100 * found.low:+.1f} to "
-            f"{100 * found.high:+.1f} points more than {other} (95 % sure)."
+            f"They differ in {percent(maps.share)} % of what both map; over all of it {one} is right by "
+            f"{100 * found.low:+.1f} to {100 * found.high:+.1f} points more than {other} (95 % sure)."
         )
     if found.unclear:
         lines.append(
@@ -597,7 +597,3 @@ def _maps(current: Validation) -> TwoMaps:
     if current.maps is None:
         raise LabelError("These places check one map; draw places where two maps differ to compare them.")
     return current.maps
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"

@@ -14,7 +14,7 @@ from tessera_core.cli import main
 from tessera_core.errors import InputError
 from tessera_core.labels.files import patches
 from tessera_core.project.fields import find_fields
-from tessera_core.project.zones import MapLayer, ZoneMaps
+from tessera_core.project.zone_maps import MapLayer, ZoneMaps
 from tests.factories import make_grid, make_raster
 
 FIELDS = np.repeat(np.repeat(np.arange(9).reshape(3, 3), 12, 0), 15, 1)

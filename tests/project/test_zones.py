@@ -21,7 +21,8 @@ from tessera_core.export.geotiff import Band, write_class_map, write_values
 from tessera_core.export.zone_table import write_zone_table
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
-from tessera_core.project.zones import MapLayer, ZoneMaps, measure_zones, read_zones
+from tessera_core.project.zone_maps import MapLayer, ZoneMaps
+from tessera_core.project.zones import measure_zones, read_zones
 from tessera_core.provenance import Provenance
 from tests.factories import make_grid
 

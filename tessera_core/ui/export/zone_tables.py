@@ -11,7 +11,8 @@ from tessera_core.export.zone_table import ZoneTable, write_zone_table
 from tessera_core.language import relay, t
 from tessera_core.project.classify import ProjectMap
 from tessera_core.project.project import Project
-from tessera_core.project.zones import measure_zones, project_zone_maps, read_zones
+from tessera_core.project.zone_maps import project_zone_maps
+from tessera_core.project.zones import measure_zones, read_zones
 from tessera_core.ui import humanize
 from tessera_core.ui.files import PLACES, Item, row, with_upload
 from tessera_core.ui.scene import OpenScene
