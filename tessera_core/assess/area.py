@@ -72,7 +72,7 @@ class ClassEstimate:
         id: of the class.
         share: of the region that truly is the class.
         area: the same in the units of ``total_area``.
-        mapped: share of the region mapped as the class, estimated from the sample.
+        mapped: share of the region mapped as the class: counted where the map is at hand, otherwise estimated from the sample.
         users: user's accuracy, the share of what is mapped as the class that is; NaN where nothing sampled is mapped so.
         producers: producer's accuracy, the share of the class that is mapped so; NaN where the sample has none of it.
         sampled: places of the sample that truly are the class.
@@ -143,6 +143,7 @@ def assess_sample(
     reference: ArrayLike,
     sizes: Mapping[int, float],
     total_area: float | None = None,
+    counted: Mapping[int, float] | None = None,
 ) -> Assessment:
     """Areas and accuracy from a simple random or stratified random sample.
 
@@ -152,6 +153,7 @@ def assess_sample(
         reference: (n,) true class.
         sizes: pixels (or area) of every stratum of the region.
         total_area: of the region, for ``area``; by default the sum of ``sizes``.
+        counted: class -> pixels of it on the map (or area, as ``sizes``), where the map is at hand.
 
     Returns:
         Estimates with intervals and standard errors; the finite population correction ``1 - n_h / N_h`` of Stehman
@@ -189,7 +191,11 @@ def assess_sample(
             int(k),
             shares[i],
             shares[i].times(area),
-            float(stratified.share(on_map[i].astype(float))),
+            (
+                float(stratified.share(on_map[i].astype(float)))
+                if counted is None
+                else float(counted.get(int(k), 0) / population.sum())
+            ),
             users[i],
             producers[i],
             int(true[i].sum()),

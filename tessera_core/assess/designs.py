@@ -120,6 +120,7 @@ class Sample:
         notes: one line for each place.
         sizes: pixels of each stratum in the region.
         design: one of :data:`DESIGNS`.
+        counted: class -> pixels of it on the map, where that is at hand; not kept in files.
     """
 
     rows: NDArray[np.int64]
@@ -130,6 +131,7 @@ class Sample:
     notes: tuple[str, ...]
     sizes: dict[int, int]
     design: str
+    counted: dict[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -157,7 +159,9 @@ class Sample:
         done = (self.reference > 0) & (self.mapped > 0)
         if not done.any():
             raise LabelError("No place of the sample has been looked at yet.")
-        return assess_sample(self.strata[done], self.mapped[done], self.reference[done], self.sizes, total_area)
+        return assess_sample(
+            self.strata[done], self.mapped[done], self.reference[done], self.sizes, total_area, self.counted
+        )
 
 
 def draw(

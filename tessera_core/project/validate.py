@@ -197,7 +197,9 @@ class Validation:
                 "The map has another shape than the one from which the sample was drawn; draw a new sample."
             )
         mapped = mapped_at(classes, self.sample.rows, self.sample.cols, self.unit, self.rule)
-        return replace(self, sample=replace(self.sample, mapped=mapped))
+        pixels = np.bincount(classes[classes > 0].ravel())
+        counted = {int(k): int(pixels[k]) for k in np.flatnonzero(pixels)}
+        return replace(self, sample=replace(self.sample, mapped=mapped, counted=counted))
 
     @property
     def area_ha(self) -> float:

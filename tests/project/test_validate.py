@@ -126,6 +126,16 @@ def test_a_newer_map_changes_what_is_mapped_and_nothing_else() -> None:
         current.on_map(truth[:10])
 
 
+@pytest.mark.parametrize("design", ["random", "systematic", "stratified"])
+def test_what_the_map_shows_is_counted_whatever_the_design(design: str) -> None:
+    mapped = a_map()
+    current = validate.Validation(2023, GRID, draw(mapped, 60, design, seed=1)).on_map(mapped)
+    for k in range(len(current.sample)):
+        current = current.answer(k, 1 + k % 3)
+    for c in current.assess().classes:
+        assert c.mapped == pytest.approx((mapped == c.id).sum() / (mapped > 0).sum())
+
+
 def test_what_could_not_be_told_and_what_is_left_is_said() -> None:
     current = a_sample(60)
     for k in range(40):

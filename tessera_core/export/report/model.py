@@ -167,7 +167,7 @@ class CheckedClass(msgspec.Struct, frozen=True, kw_only=True):
     """What the sample says of a class; areas in the unit of the validation.
 
     Attributes:
-        mapped: area on the map, estimated from the sample.
+        mapped: area on the map, counted.
         area: that it truly covers.
         users, producers: shares of what is mapped so that is, and of what is that is mapped so.
         places: that were the class.
