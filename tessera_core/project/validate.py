@@ -427,11 +427,11 @@ def from_json(value: Any, path: Path) -> Validation:
             raise _damaged(path)
         grid, year = Grid.from_json(value["grid"]), value["year"]
         year = None if year is None else period(year)
-        arrays = {k: np.array(value[k], np.int64) for k in ("rows", "cols", "strata", "mapped", "reference")}
+        arrays = [np.array(value[k], np.int64) for k in ("rows", "cols", "strata", "mapped", "reference")]
         notes = tuple(str(note) for note in value["notes"])
         sizes: Mapping[str, int] = value["sizes"]
-        sample = Sample(**arrays, notes=notes, sizes={int(k): int(v) for k, v in sizes.items()}, design=value["design"])
-        shapes = {array.shape for array in arrays.values()} | {(len(notes),)}
+        sample = Sample(*arrays, notes, {int(k): int(v) for k, v in sizes.items()}, value["design"])
+        shapes = {array.shape for array in arrays} | {(len(notes),)}
         inside = (sample.rows >= 0) & (sample.rows < grid.height) & (sample.cols >= 0) & (sample.cols < grid.width)
         undecided = frozenset(int(k) for k in value["undecided"])
         responses = {int(k): msgspec.convert(one, Response) for k, one in value.get("responses", {}).items()}
