@@ -430,7 +430,9 @@ def from_json(value: Any, path: Path) -> Validation:
         arrays = [np.array(value[k], np.int64) for k in ("rows", "cols", "strata", "mapped", "reference")]
         notes = tuple(str(note) for note in value["notes"])
         sizes: Mapping[str, int] = value["sizes"]
-        sample = Sample(*arrays, notes, {int(k): int(v) for k, v in sizes.items()}, value["design"])
+        rows, cols, strata, mapped, reference = arrays
+        size_of = {int(k): int(v) for k, v in sizes.items()}
+        sample = Sample(rows, cols, strata, mapped, reference, notes, size_of, value["design"])
         shapes = {array.shape for array in arrays} | {(len(notes),)}
         inside = (sample.rows >= 0) & (sample.rows < grid.height) & (sample.cols >= 0) & (sample.cols < grid.width)
         undecided = frozenset(int(k) for k in value["undecided"])
