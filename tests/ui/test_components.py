@@ -100,3 +100,13 @@ def test_a_loader_holds_everything_and_ends_no_script(leaflet: bool) -> None:
     assert [name for name, _ in assets["modules"]] == list(shared.linked(MAINS[1]))
     assert len(assets["css"]) == 2 + leaflet
     assert not any("url(" in sheet for sheet in assets["css"])
+
+
+def test_a_component_without_a_loader_is_one_module_that_imports_nothing() -> None:
+    code = shared.joined("manners/assets/main.js")
+    assert [line for line in code.splitlines() if line.startswith(("import", "export"))] == [
+        "export default function ({ data }) {"
+    ]
+    tops = re.findall(r"^(?:class|const|function|let) (\w+)", code, re.MULTILINE)
+    assert "OwnWords" in tops
+    assert len(set(tops)) == len(tops)

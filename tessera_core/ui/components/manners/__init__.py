@@ -15,5 +15,5 @@ def load(language: Mapping[str, object]) -> None:
     Args:
         language: ``Language`` of ``messages.d.ts``.
     """
-    component = shared.register("tessera_manners", shared.asset("manners/assets/main.js"))
+    component = shared.register("tessera_manners", shared.joined("manners/assets/main.js"))
     component(key="tessera_manners", height=1, data=dict(language))

@@ -25,6 +25,8 @@ _IMPORT = re.compile(r"""^((?:import|export)\b(?:[^"';]*\bfrom)? )"(\.[^"]+\.js)
 # Whole lines of types and explanations, for people and the type checker: a seventh of the code, which nobody's browser needs.
 _SAID = re.compile(r'(?<![\w.])t\(\s*"((?:[^"\\]|\\.)*)"')
 _COUNTED = re.compile(r'(?<![\w.])tn\(\s*"((?:[^"\\]|\\.)*)",\s*"((?:[^"\\]|\\.)*)"')
+_LINK = re.compile(r"^import\b[^;]*;$", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async function|class|const|function|let)\b)", re.MULTILINE)
 _TYPES = re.compile(r"^[ \t]*/\*\*(?:(?!\*/).)*\*/[ \t]*\n", re.MULTILINE | re.DOTALL)
 
 
@@ -78,6 +80,13 @@ def linked(main: str) -> dict[str, str]:
 
     visit(main)
     return done
+
+
+@cache
+def joined(main: str) -> str:
+    """``main`` and what it imports as one module, for a component without a loader; no two may use one name at their top."""
+    *others, last = linked(main).values()
+    return "\n".join([*(_EXPORT.sub("", _LINK.sub("", code)) for code in others), _LINK.sub("", last)])
 
 
 @cache
