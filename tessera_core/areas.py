@@ -46,8 +46,8 @@ def mapped_areas(classes: NDArray[np.uint8], grid: Grid) -> dict[int, MappedArea
     }
 
 
-def pixel_counts(values: NDArray[np.uint8], length: int = 256) -> NDArray[np.int64]:
-    """How often each value of uint8 (H, W) occurs: int64 (``length``,), or longer where there are larger ones.
+def pixel_counts(values: NDArray[np.integer], length: int = 256) -> NDArray[np.int64]:
+    """How often each value 0..255 of (H, W) occurs: int64 (``length``,), or longer where there are larger ones.
 
     Counted by rows: NumPy counts in eight bytes a value, which of a large map as one is more than all else about it.
     """
@@ -56,6 +56,15 @@ def pixel_counts(values: NDArray[np.uint8], length: int = 256) -> NDArray[np.int
     for start in range(0, values.shape[0], rows):
         counts += np.bincount(values[start : start + rows].ravel(), minlength=256)
     return counts[: max(length, int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 0)]
+
+
+def class_pixels(classes: NDArray[np.integer]) -> dict[int, int]:
+    """Class id 1..255 -> its pixels on a map (H, W), for the classes that are there; 0 is what has no data.
+
+    >>> class_pixels(np.array([[0, 2, 2], [7, 2, 0]], np.uint8))
+    {2: 3, 7: 1}
+    """
+    return {k: n for k, n in enumerate(pixel_counts(classes).tolist()) if k and n}
 
 
 def summed_percent(confidence: NDArray[np.uint8]) -> tuple[int, int]:

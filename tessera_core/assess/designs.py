@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import write_text
 from tessera_core._utils.csvcells import quoted_row, unquoted
+from tessera_core.areas import class_pixels
 from tessera_core.assess.area import Assessment, assess_sample
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
@@ -120,7 +121,7 @@ class Sample:
         notes: one line for each place.
         sizes: pixels of each stratum in the region.
         design: one of :data:`DESIGNS`.
-        counted: class -> pixels of it on the map, where that is at hand; not kept in files.
+        counted: class -> pixels of it on the map that ``mapped`` is of; None where that was never at hand.
     """
 
     rows: NDArray[np.int64]
@@ -218,9 +219,9 @@ def draw(
     chosen = chosen[looking_order(stratum[chosen], rng)]
     rows, cols = np.divmod(chosen, classes.shape[1])
     mapped = classes.ravel()[chosen].astype(np.int64)
-    return Sample(
-        rows, cols, stratum[chosen], mapped, np.zeros(len(chosen), np.int64), ("",) * len(chosen), sizes, design
-    )
+    on_map = class_pixels(classes if strata is None else np.where(covered, classes, 0))
+    none, notes = np.zeros(len(chosen), np.int64), ("",) * len(chosen)
+    return Sample(rows, cols, stratum[chosen], mapped, none, notes, sizes, design, on_map)
 
 
 def looking_order(strata: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core.areas import class_pixels
 from tessera_core.assess.designs import Sample
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
@@ -142,5 +143,5 @@ def published_of(
     mapped = classes[rows, cols].astype(np.int64)
     sizes = {0: int((np.asarray(classes) > 0).sum())}
     none = np.zeros(len(rows), np.int64)
-    sample = Sample(rows, cols, none, mapped, reference, ("",) * len(rows), sizes, "random")
+    sample = Sample(rows, cols, none, mapped, reference, ("",) * len(rows), sizes, "random", class_pixels(classes))
     return Published(sample, found.report.field or "class", dict(left_out), dict(unnamed))

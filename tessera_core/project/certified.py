@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.areas import hectares_per_pixel
+from tessera_core.areas import class_pixels, hectares_per_pixel
 from tessera_core.assess.certified import CERTIFIED, NOT_CERTIFIED, Certified, band, certify
 from tessera_core.errors import LabelError
 from tessera_core.export.geotiff import write_class_map
@@ -146,9 +146,7 @@ def _is_drawn_from(current: Validation, classes: NDArray[np.uint8]) -> bool:
     sample = current.sample
     if sample.design != "stratified":
         return sum(sample.sizes.values()) == int((classes > 0).sum())
-    counts = np.bincount(classes.ravel(), minlength=256)
-    now = {k: int(n) for k, n in enumerate(counts) if k and n}
-    return now == sample.sizes and bool((classes[sample.rows, sample.cols] == sample.strata).all())
+    return class_pixels(classes) == sample.sizes and bool((classes[sample.rows, sample.cols] == sample.strata).all())
 
 
 def _more(current: Validation, classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> int | None:

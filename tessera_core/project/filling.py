@@ -30,7 +30,7 @@ from tessera_core.periods import days_of
 from tessera_core.project.acquire import catalogue_of, disk_bytes, download_bytes
 from tessera_core.project.project import Project
 from tessera_core.project.room import require_size, size_of
-from tessera_core.project.tile_repair import free_folder, noted_path, year_name
+from tessera_core.project.tile_repair import free_folder, noted_path, path_noted, year_name
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.region import Region
@@ -335,8 +335,7 @@ def _published_path(project: Project, year: int | None) -> Path:
     noted = _noted(project, year).get("original")
     if not isinstance(noted, str):
         return project.embeddings_path(year)
-    path = project.folder / noted
-    if not project.may_open(noted) or not path.exists():
+    if (path := path_noted(project, noted)) is None:
         raise ProjectError(
             f"What was published of {year_name(year)} is not on this computer without the pixels made here: the project came from "
             "another one. Load the place anew to have it."

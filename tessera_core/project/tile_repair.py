@@ -158,9 +158,7 @@ def _original(project: Project, year: int | None) -> Path:
     noted = _noted(project, year).get("original")
     if not isinstance(noted, str):
         return project.embeddings_path(year)
-    # Relative to the project where it lies in it, so that both can be moved.
-    path = project.folder / noted
-    if not project.may_open(noted) or not path.exists():
+    if (path := path_noted(project, noted)) is None:
         raise ProjectError(
             f"The tiles of {project.name!r} as they were published are not on this computer: the project came from another "
             "one with tiles masked or levelled. Load the place anew to have them all."
@@ -168,8 +166,14 @@ def _original(project: Project, year: int | None) -> Path:
     return path
 
 
+def path_noted(project: Project, noted: str) -> Path | None:
+    """The path that a project keeps as ``noted``; None where it may not be opened from here, or is not there."""
+    path = project.folder / noted
+    return path if project.may_open(noted) and path.exists() else None
+
+
 def noted_path(project: Project, path: Path) -> str:
-    """A path as a project keeps it: relative to its folder where it lies in it."""
+    """A path as a project keeps it: relative to its folder where it lies in it, so that both can be moved."""
     home = project.folder.resolve()
     return str(path.resolve().relative_to(home)) if path.resolve().is_relative_to(home) else str(path.resolve())
 

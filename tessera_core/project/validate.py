@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.csvcells import quoted_row
 from tessera_core._utils.locks import alone
-from tessera_core.areas import hectares_per_pixel
+from tessera_core.areas import class_pixels, hectares_per_pixel
 from tessera_core.assess.area import Assessment
 from tessera_core.assess.designs import DESIGNS, Sample
 from tessera_core.assess.exchange import AnswersRead
@@ -197,9 +197,7 @@ class Validation:
                 "The map has another shape than the one from which the sample was drawn; draw a new sample."
             )
         mapped = mapped_at(classes, self.sample.rows, self.sample.cols, self.unit, self.rule)
-        pixels = np.bincount(classes[classes > 0].ravel())
-        counted = {int(k): int(pixels[k]) for k in np.flatnonzero(pixels)}
-        return replace(self, sample=replace(self.sample, mapped=mapped, counted=counted))
+        return replace(self, sample=replace(self.sample, mapped=mapped, counted=class_pixels(classes)))
 
     @property
     def area_ha(self) -> float:
@@ -397,6 +395,7 @@ def to_json(validation: Validation) -> dict[str, Any]:
         "grid": validation.grid.to_json(),
         "design": sample.design,
         "sizes": {str(k): v for k, v in sample.sizes.items()},
+        "counted": None if sample.counted is None else {str(k): v for k, v in sample.counted.items()},
         "rows": sample.rows.tolist(),
         "cols": sample.cols.tolist(),
         "strata": sample.strata.tolist(),
@@ -432,7 +431,12 @@ def from_json(value: Any, path: Path) -> Validation:
         sizes: Mapping[str, int] = value["sizes"]
         rows, cols, strata, mapped, reference = arrays
         size_of = {int(k): int(v) for k, v in sizes.items()}
-        sample = Sample(rows, cols, strata, mapped, reference, notes, size_of, value["design"])
+        # Samples of earlier versions have none.
+        counted: Mapping[str, int] | None = value.get("counted")
+        on_map = None if counted is None else {int(k): int(v) for k, v in counted.items()}
+        if on_map is not None and min(on_map.values(), default=0) < 0:
+            raise _damaged(path)
+        sample = Sample(rows, cols, strata, mapped, reference, notes, size_of, value["design"], on_map)
         shapes = {array.shape for array in arrays} | {(len(notes),)}
         inside = (sample.rows >= 0) & (sample.rows < grid.height) & (sample.cols >= 0) & (sample.cols < grid.width)
         undecided = frozenset(int(k) for k in value["undecided"])
