@@ -19,7 +19,7 @@ OPTICAL, ASCENDING, DESCENDING = range(3)
 MONTHS = 12
 # Below so many clear days the publisher of 1.1/dclimate gives no embedding.
 LEAST = 15
-# From here on two embeddings of the same ground agree about as well as they ever do (published-stores, 2.6).
+# From here on two embeddings of the same ground agree about as well as they ever do (docs/howto/published.md).
 ELBOW = 25
 NAMES = (
     "s2_obs_count",

@@ -8,7 +8,7 @@ Distances are Mahalanobis' in the pooled covariance within classes (Lee et al., 
 pixel costs a few products of its int8 code.
 
 Where satellites' visits were counted, ground that was seen much more rarely than every label is unlike them, too: embeddings of
-few days differ for that alone (published-stores, 2.6).
+few days differ for that alone (docs/howto/published.md).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A filter by depth of observation: pixels that satellites saw too rarely are left out of a map, and what that costs is told.
 
 One function for the page, ``tessera map``, exports, reports and the engine. Labels there still teach: what is left out is what the
-map says of such ground, because two embeddings of it agree less well (published-stores, 2.6).
+map says of such ground, because two embeddings of it agree less well (docs/howto/published.md).
 """
 
 from __future__ import annotations
