@@ -2,8 +2,11 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
+import "./page.js";
+
 import { within } from "../../tessera_core/ui/components/lesson/assets/finding.js";
 import { attributes, between, SHAPES } from "../../tessera_core/ui/components/lesson/assets/motion.js";
+import { Spotlight } from "../../tessera_core/ui/components/lesson/assets/spotlight.js";
 
 /** @type {import("../../tessera_core/ui/components/messages.js").MovingPicture} */
 const picture = {
@@ -68,4 +71,26 @@ test("only what is in sight is ringed", () => {
   });
   assert.equal(within({ left: 10, top: 90, right: 50, bottom: 200 }, room), null);
   assert.equal(within({ left: 98, top: 10, right: 150, bottom: 20 }, room), null);
+});
+
+test("what is pressed counts by its selector, also where the ring has not found it yet", () => {
+  /** @type {string[]} */
+  const done = [];
+  const spotlight = Object.assign(Object.create(Spotlight.prototype), {
+    at: null,
+    selector: "[data-tour='label.places']",
+    target: "label.places",
+    did: (/** @type {string} */ what, /** @type {string} */ target) => done.push(`${what} ${target}`),
+  });
+  const pressed = (/** @type {string} */ name) =>
+    spotlight.use({
+      composedPath: () => [
+        Object.assign(new Element(), { matches: (/** @type {string} */ selector) => selector.includes(`'${name}'`) }),
+        document,
+      ],
+    });
+  pressed("label.score");
+  assert.deepEqual(done, []);
+  pressed("label.places");
+  assert.deepEqual(done, ["used label.places"]);
 });

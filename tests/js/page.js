@@ -4,6 +4,7 @@ Object.assign(globalThis, {
   document: new EventTarget(),
   location: { pathname: "/label" },
   Element: class Element {},
+  KeyboardEvent: class KeyboardEvent extends Event {},
 });
 
 /** Waits until something is so. @param {() => unknown} so @param {string} [what] */

@@ -109,11 +109,13 @@ export class Spotlight {
   }
 
   /**
-   * Whether what happened was on the control.
+   * Whether what happened was on the control; by its selector, because a control may be new and not yet found by the ring.
    * @param {Event} event
    */
   use(event) {
-    if (!this.at || (event instanceof KeyboardEvent && PASSING.includes(event.key))) return;
-    if (event.composedPath().includes(this.at)) this.did("used", this.target);
+    const { selector } = this;
+    if (!selector || (event instanceof KeyboardEvent && PASSING.includes(event.key))) return;
+    if (event.composedPath().some((one) => one instanceof Element && one.matches(selector)))
+      this.did("used", this.target);
   }
 }
