@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,16 @@ import pytest
 
 from tests.browser.studio import VIEW, Studio
 from tests.servers import TOKEN, AppServer
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where a test fails, its report says what stood on the page."""
+    report = yield
+    studio = getattr(item, "funcargs", {}).get("studio")
+    if report.when == "call" and report.failed and studio is not None:
+        report.sections.append(("what stood on the page", studio.told()))
+    return report
 
 
 @pytest.fixture(scope="package")

@@ -68,6 +68,14 @@ class Studio:
         assert away == [], "the app asked for something from the network"
         assert self.errors == []
 
+    def told(self) -> str:
+        """The address, what can be read, and what went wrong: for the report of a test that failed."""
+        try:
+            text = self.page.evaluate("() => document.body.innerText")[:3000]
+        except Exception as error:  # noqa: BLE001  (a page that is gone has its reason)
+            text = f"({error})"
+        return "\n".join([self.page.url, text, *self.errors])
+
     # ------------------------------------------------------------- moving about
 
     def open(self, path: str = "/") -> None:
