@@ -88,13 +88,15 @@ class CertifiedPart:
             share, found = percent(self.found.share), self.found
             lines = [
                 f"Certified to be wrong at most {wrong} % (risk {risk} %): {share} % of the map, where it is most confident. Of "
-                f"{found.places} places there {found.wrong} were wrong. The rest is not certified."
+                f"{found.places} places there {found.wrong} {'was' if found.wrong == 1 else 'were'} wrong. The rest is not "
+                "certified."
                 if self.hectares is None
                 else f"Certified to be wrong at most {wrong} % (risk {risk} %): the whole map. Of {found.places} places "
-                f"{found.wrong} were wrong."
+                f"{found.wrong} {'was' if found.wrong == 1 else 'were'} wrong."
                 if found.share == 1
                 else f"Certified to be wrong at most {wrong} % (risk {risk} %): {share} % of the map ({self.hectares:,.1f} ha), "
-                f"where it is most confident. Of {found.places} places there {found.wrong} were wrong. The rest is not certified."
+                f"where it is most confident. Of {found.places} places there {found.wrong} "
+                f"{'was' if found.wrong == 1 else 'were'} wrong. The rest is not certified."
             ]
         if self.asked.after:
             lines.append(

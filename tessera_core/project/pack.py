@@ -40,7 +40,7 @@ from tessera_core.project import imagery, place_pictures
 from tessera_core.project.folders import new_folder
 from tessera_core.project.home import projects_home
 from tessera_core.project.project import EmbeddingRef, Project
-from tessera_core.project.project_files import saved_logs
+from tessera_core.project.project_files import saved_logs, saved_samples
 from tessera_core.project.registration import register_years
 from tessera_core.project.room import require_size
 from tessera_core.project.settings import migrated
@@ -209,6 +209,11 @@ def _pack(
     for path in sorted(project.folder.glob("*.json")):
         if path.name != "project.json" and not path.name.startswith("."):
             writer.file(f"{folder}/{path.name}", path)
+    for sample in saved_samples(project.folder):
+        # Of places where two maps differ, the two maps as they were.
+        maps = sample.with_suffix(".npy")
+        if maps.is_file() and not maps.is_symlink():
+            writer.file(f"{folder}/{maps.name}", maps)
     return PackedProject(
         folder, project.name, project.dataset, tuple(project.years), len(project.log.labels), writer.done - before
     )

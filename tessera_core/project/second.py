@@ -196,7 +196,7 @@ class Merged:
         if self.older:
             lines.append(f"Left out, because the same person has answered later, or the same: {self.older}.")
         if self.differing:
-            lines.append(f"At {self.differing} places people say different things; settle them.")
+            lines.append(f"Places where people say different things: {self.differing}. Settle them.")
         return lines
 
 

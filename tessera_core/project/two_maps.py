@@ -557,14 +557,11 @@ def sentences(current: Validation) -> list[str]:
                 else f"Places that would likely settle it, were it as it looks now: about {found.more} more."
             )
     lines.append(
-        f"Of {n} places where they differ, only {one} was right at {found.first}, only {other} at {found.second}, none of them at "
-        f"{found.neither}."
+        f"Of {n} place{'' if n == 1 else 's'} where they differ, only {one} was right at {found.first}, only {other} at "
+        f"{found.second}, none of them at {found.neither}."
     )
     if not (maps.planned and left):
-        lines.append(
-            f"They differ in {percent(maps.share)} % of what both map; over all of it {one} is right by "
-            f"{100 * found.low:+.1f} to {100 * found.high:+.1f} points more than {other} (95 % sure)."
-        )
+        lines.append(f"They differ in {percent(maps.share)} % of what both map. {_gap(one, other, found)}")
     if found.unclear:
         lines.append(
             f"Places that could not be told: {found.unclear}. Whatever they are, that stays so."
@@ -572,6 +569,19 @@ def sentences(current: Validation) -> list[str]:
             else f"Places that could not be told: {found.unclear}. They could change that."
         )
     return lines
+
+
+def _gap(one: str, other: str, found: Verdict) -> str:
+    """How much more of the ground one of two maps is right at."""
+    low, high = 100 * found.low, 100 * found.high
+    if high <= 0:
+        one, other, low, high = other, one, -high, -low
+    if low >= 0:
+        return f"Over all of it, {one} is right more often than {other}, by {low:.1f} to {high:.1f} percentage points (95 % sure)."
+    return (
+        f"Over all of it, {one} may be right more often than {other} by up to {high:.1f} percentage points, or less often by up to "
+        f"{-low:.1f} (95 % sure)."
+    )
 
 
 def differing_now(current: Validation, classes: NDArray[np.integer]) -> int:

@@ -215,15 +215,15 @@ class Validation:
         if self.undecided:
             low, high = worst_case(self.sample, self.undecided).overall
             notes.append(
-                f"{len(self.undecided)} places could not be told and are left out, as if they were like the others. Whatever "
-                f"they are, the map is right at {100 * low:.0f} to {100 * high:.0f} % (95 % sure)."
+                f"Places that could not be told: {len(self.undecided)}. The result leaves them out, as if they were like the "
+                f"others. Whatever they are, the map is right at {100 * low:.0f} to {100 * high:.0f} % (95 % sure)."
             )
         if bare := int((self.sample.mapped == 0).sum()):
             notes.append(
-                f"At {bare} places the map shows nothing now; they are left out and the figures are of the rest. Draw a new sample."
+                f"Places where the map shows nothing now: {bare}. The figures are of the rest. Draw a new sample."
             )
         if open_ := len(self.sample) - self.seen:
-            notes.append(f"{open_} places have not been looked at; the intervals narrow as you go on.")
+            notes.append(f"Places that nobody has looked at yet: {open_}. The intervals narrow as you go on.")
         return replace(found, notes=tuple(notes))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from tessera_core.export.geotiff import write_class_map
 from tessera_core.export.report.sealed import checksum, plain, sealed_json
 from tessera_core.export.report.words import document
 from tessera_core.grid import Grid
+from tessera_core.heads import save_head
 from tessera_core.project import second, two_maps, validate
-from tessera_core.project.classify import map_project, project_product
+from tessera_core.project.classify import head_choice, map_project, project_product, project_reference, train
+from tessera_core.project.pack import make_pack, open_pack
 from tessera_core.project.project import Project
 from tessera_core.project.report import project_report
 from tessera_core.project.response import respond
+from tessera_core.project.saved_heads import keep_head
 from tessera_core.project.two_maps import NamedMap
 from tessera_core.project.validate import Validation
 from tessera_core.sources.local.open import open_embeddings
@@ -143,7 +147,7 @@ def test_a_settled_number_says_nothing_before_its_end() -> None:
     early = whole.answer(119, None)
     assert two_maps.verdict(early).better == 0  # type: ignore[union-attr]
     assert "to go: 1" in two_maps.sentences(early)[0]
-    assert not any("points more" in line for line in two_maps.sentences(early))
+    assert not any("percentage points" in line for line in two_maps.sentences(early))
     assert two_maps.verdict(whole).better == 1  # type: ignore[union-attr]
     # Places behind an open one do not count while one may look at any time.
     anytime = _answered(pair, truth).answer(10, None)
@@ -181,6 +185,14 @@ def test_places_and_maps_are_kept_handed_round_and_read_again(tmp_path: Path) ->
     assert there is not None
     assert two_maps.sentences(there) == two_maps.sentences(current)
     assert two_maps.kept_maps(copy, there) is None
+    # A pack carries these as well.
+    (packed,) = open_pack(make_pack([project], tmp_path / "pack"), into=tmp_path / "packed")
+    unpacked = validate.load(packed, 2023, two_maps=True)
+    assert unpacked is not None
+    assert two_maps.sentences(unpacked) == two_maps.sentences(current)
+    with_it = two_maps.kept_maps(packed, unpacked)
+    assert with_it is not None
+    assert np.array_equal(with_it, pair.maps)
     # An older comparison is set aside.
     older = two_maps.start(project, current, pair)
     assert older is not None
@@ -273,6 +285,30 @@ def test_the_command_line_plans_draws_shows_and_certifies(
     assert swapped is not None
     assert np.array_equal(swapped.sample.rows, current.sample.rows)
 
+    # Neither needs to be the project's: a kept head's map, which is its own, against a second map of somebody else.
+    reference = project_reference(project, raster)
+    trained = train(reference, raster, head_choice(project))
+    kept = save_head(tmp_path / "mine.safetensors", trained.head, reference.names, raster.provenance)
+    keep_head(kept, "My head")
+    worse = np.where(np.random.default_rng(1).random(own.shape) < 0.4, own % 3 + 1, own).astype(np.uint8)
+    write_class_map(tmp_path / "second.tif", worse, None, raster.grid, project.log.classes, raster.provenance)
+    headed = told("compare", folder, file, "My head", "--places", 20)
+    assert headed["share"] == pytest.approx(share)
+    titles = validate.load(project, 2023, two_maps=True).maps  # type: ignore[union-attr]
+    assert (titles.first.title, titles.second.title) == ("official.tif", "My head")  # type: ignore[union-attr]
+    told("compare", folder, file, tmp_path / "second.tif", "--places", 20)
+    foreign = validate.load(project, 2023, two_maps=True)
+    assert foreign is not None
+    for place in range(20):
+        foreign = foreign.answer(place, int(own[foreign.sample.rows[place], foreign.sample.cols[place]]))
+    found, places = two_maps.verdict(foreign), foreign.sample
+    assert found is not None
+    right = [
+        int((values[places.rows, places.cols] == own[places.rows, places.cols]).sum()) for values in (other, worse)
+    ]
+    assert [found.first, found.second] == right
+    told("compare", folder, file, 2023, "--places", 40)
+
     told("draw", folder, "--design", "random", "--margin", 10)
     checked = validate.load(project, 2023)
     assert checked is not None
@@ -304,3 +340,16 @@ def test_the_command_line_plans_draws_shows_and_certifies(
     assert main(["verify", str(path), str(folder)]) == 1
     assert "two maps, better: the report says 2" in capsys.readouterr().out
     assert any(swapped.maps.first.title in str(block) for block in document(report).sections)  # type: ignore[union-attr]
+
+
+def test_the_gap_between_two_maps_reads_the_same_from_either_side() -> None:
+    gap = two_maps.sentences(_answered(two_maps.paired(*_maps()[1:], OWN, LEGEND), _maps()[0]))[-1]
+    assert re.search(
+        r"ours is right more often than official.tif, by \d+\.\d to \d+\.\d percentage points \(95 % sure\)", gap
+    )
+    _, first, other = _maps()
+    turned = two_maps.sentences(_answered(two_maps.paired(other, first, OWN, LEGEND), _maps()[0]))[-1]
+    assert turned.partition("Over all of it")[2] == gap.partition("Over all of it")[2]
+    alike = replace(first, title="theirs", source="file", classes=first.classes[::-1])
+    even = two_maps.sentences(_answered(two_maps.paired(first, alike, OWN), _maps()[0], 60))[-1]
+    assert "may be right more often than" in even or "is right more often than" in even

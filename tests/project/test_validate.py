@@ -143,8 +143,8 @@ def test_what_could_not_be_told_and_what_is_left_is_said() -> None:
     for k in range(40):
         current = current.answer(k, 0 if k < 3 else int(current.sample.mapped[k]))
     notes = " ".join(current.assess().notes)
-    assert "3 places could not be told" in notes
-    assert "20 places have not been looked at" in notes
+    assert "Places that could not be told: 3." in notes
+    assert "Places that nobody has looked at yet: 20." in notes
 
 
 def test_a_new_sample_keeps_the_old_answers_beside_it(project: Project) -> None:

@@ -23,7 +23,7 @@ from tessera_core.export.report.model import (
     Report,
     Validation,
 )
-from tessera_core.language import ENGLISH, day_text, known, later, localized, numeral, relay, t, using
+from tessera_core.language import ENGLISH, day_text, known, later, localized, numeral, relay, t, tn, using
 from tessera_core.periods import is_period, period
 
 # Kinds of heads in words that need no glossary.
@@ -564,13 +564,22 @@ def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table
 
 def _deviations(found: Deviations) -> Iterator[str]:
     if found.open:
-        yield t("{open} places have not been looked at: the work was stopped before the end.", open=found.open)
+        yield tn(
+            "{n} place has not been looked at: the work was stopped before the end.",
+            "{n} places have not been looked at: the work was stopped before the end.",
+            found.open,
+        )
     if found.cannot_tell:
-        yield t("At {cannot_tell} places nobody could tell what is there.", cannot_tell=found.cannot_tell)
+        yield tn(
+            "At {n} place nobody could tell what is there.",
+            "At {n} places nobody could tell what is there.",
+            found.cannot_tell,
+        )
     if found.earlier_samples:
-        yield t(
-            "{earlier_samples} earlier samples were drawn and set aside; their answers are not used here.",
-            earlier_samples=found.earlier_samples,
+        yield tn(
+            "{n} earlier sample was drawn and set aside; its answers are not used here.",
+            "{n} earlier samples were drawn and set aside; their answers are not used here.",
+            found.earlier_samples,
         )
     if found.moved:
         yield (
@@ -582,10 +591,10 @@ def _deviations(found: Deviations) -> Iterator[str]:
         )
     if found.labelled:
         yield (
-            t(
-                "{labelled} places lie on ground that was labelled and so taught the map; there it may be "
-                "better than elsewhere.",
-                labelled=found.labelled,
+            tn(
+                "{n} place lies on ground that was labelled and so taught the map; there it may be better than elsewhere.",
+                "{n} places lie on ground that was labelled and so taught the map; there it may be better than elsewhere.",
+                found.labelled,
             )
         )
 
