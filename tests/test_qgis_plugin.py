@@ -132,7 +132,7 @@ def test_inside_a_real_qgis(root: Path, tmp_path: Path) -> None:
         "TESSERA_PYTHON": sys.executable,
         "TESSERA_PATH": str(root),
     }
-    words = ["-m", "pytest", "-q", "-c", "qgis/pytest.ini", "--rootdir", "qgis", "-p", "no:cacheprovider"]
+    words = ["-m", "pytest", "qgis/tests", "-q", "-c", "qgis/pytest.ini", "--rootdir", "qgis", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [str(python), *words],
         cwd=root,
