@@ -85,7 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     grade.add_argument("--legend", metavar="FILE", help="the same as CSV: their class, class of the map")
     add_reading_options(grade)
     pictures = _task(tasks, "pictures", "fetch what satellites saw of every place, ahead")
-    pictures.add_argument(
+    how_much = pictures.add_mutually_exclusive_group()
+    how_much.add_argument(
+        "--series",
+        action="store_true",
+        help="also how green each place was on two days of every month; tens of megabytes for each 5 x 5 km with places",
+    )
+    how_much.add_argument(
         "--whole-year",
         action="store_true",
         help="all days of the whole region, with radar; gigabytes instead of megabytes",
@@ -290,7 +296,8 @@ def _pictures(project: Project, known: Validation, args: argparse.Namespace) -> 
         raise InputError(
             f"{project.name} has no year or no place on Earth, so no satellite pictures can be found for it."
         )
-    fetch = place_pictures.fetch if args.whole_year else place_pictures.fetch_clearest
+    fetch = place_pictures.fetch_series if args.series else place_pictures.fetch_clearest
+    fetch = place_pictures.fetch if args.whole_year else fetch
     came = fetch(project, known.year, ConsoleProgress("pictures"), lambda: False)
     return {
         "with_pictures": came.places,

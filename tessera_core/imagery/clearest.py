@@ -22,7 +22,7 @@ from tessera_core.dpixels.acquire.read import AssetError, read_parts
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.errors import AcquisitionError
 from tessera_core.grid import Grid
-from tessera_core.imagery.places import HALF, PlacePictures, place_pictures
+from tessera_core.imagery.places import HALF, Line, PlacePictures, place_pictures
 from tessera_core.render.canvas import SEASONS
 from tessera_core.types import Cancel, Progress
 
@@ -30,6 +30,8 @@ BANDS = ("B04", "B02", "B03", "B08")
 """Red, blue, green and infrared: what both pictures of a day are made of."""
 SEEN, ENOUGH = 0.5, 0.9
 """Share of a picture that is seen clearly: from where on it is kept, and from where on no better day is looked for."""
+SERIES_A_MONTH = 2
+"""Days of a month, the least cloudy first, of which greenness is fetched for the series of places."""
 MOST_DAYS = 8
 """Days of a season that are looked at, the least cloudy first."""
 BLOCK_PX = 512
@@ -100,14 +102,7 @@ def clearest_pictures(
         return
     if progress is not None:
         progress(0, len(places), f"asking {catalogue.name} for scenes")
-    at = np.array(places, float) + 0.5
-    lon, lat = grid.pixel_to_lonlat(at[:, 0], at[:, 1])
-    box = (float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max()))
-    scenes = catalogue.sentinel2(box, window, 100, seen.left_out)
-    if not scenes:
-        raise AcquisitionError(
-            f"{catalogue.stac_url} has no Sentinel-2 scenes over these places from {window.start} to {window.end}."
-        )
+    scenes = _scenes(grid, places, window, catalogue, seen)
     reader, done = _Reader(grid, catalogue, seen, cancelled), 0
     for group in _groups(grid, places):
         reader.look(group, _near(grid, group, scenes))
@@ -122,6 +117,78 @@ def clearest_pictures(
         raise reader.unreadable(seen.missing[0])
 
 
+def _scenes(
+    grid: Grid, places: Sequence[tuple[int, int]], window: Window, catalogue: Catalogue, seen: Seen
+) -> list[SentinelScene]:
+    at = np.array(places, float) + 0.5
+    lon, lat = grid.pixel_to_lonlat(at[:, 0], at[:, 1])
+    box = (float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max()))
+    scenes = catalogue.sentinel2(box, window, 100, seen.left_out)
+    if not scenes:
+        raise AcquisitionError(
+            f"{catalogue.stac_url} has no Sentinel-2 scenes over these places from {window.start} to {window.end}."
+        )
+    return scenes
+
+
+def greenness_through_year(
+    grid: Grid,
+    places: Sequence[tuple[int, int]],
+    window: Window,
+    catalogue: Catalogue,
+    seen: Seen,
+    *,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> Iterator[tuple[int, Line, Line]]:
+    """NDVI of places on the least cloudy days of each month, as it is ready; arguments and errors of :func:`clearest_pictures`.
+
+    Yields:
+        Number of a place, and its days that were clear and those in cloud or shadow.
+    """
+    if not places:
+        return
+    if progress is not None:
+        progress(0, len(places), f"asking {catalogue.name} for scenes")
+    reader, done = _Reader(grid, catalogue, seen, cancelled), 0
+    scenes = _scenes(grid, places, window, catalogue, seen)
+    for group in _groups(grid, places, 0):
+        found: list[dict[int, tuple[float, bool]]] = [{} for _ in group]
+        for scene in _of_each_month(_near(grid, group, scenes)):
+            reader.green(scene, group, found)
+        for place, days in zip(group, found, strict=True):
+            clear, cloudy = (
+                Line(days=tuple(these), values=tuple(days[day][0] for day in these))
+                for these in ([day for day in sorted(days) if days[day][1] is wanted] for wanted in (True, False))
+            )
+            yield place.number, clear, cloudy
+        done += len(group)
+        if progress is not None:
+            progress(done, len(places), "greenness of places")
+    if seen.missing and not reader.read:
+        raise reader.unreadable(seen.missing[0])
+
+
+def _of_each_month(scenes: Sequence[SentinelScene]) -> list[SentinelScene]:
+    """Those of the least cloudy days of each month; what lies on one day comes together."""
+    taken: list[SentinelScene] = []
+    for month in range(1, 13):
+        of = sorted(
+            (one for one in scenes if one.date.month == month),
+            key=lambda one: (one.cloud if one.cloud is not None else 50.0, one.date),
+        )
+        days = list(dict.fromkeys(one.date for one in of))[:SERIES_A_MONTH]
+        taken += [one for one in of if one.date in days]
+    return taken
+
+
+def series_bytes(places: Sequence[tuple[int, int]]) -> int:
+    """As :func:`expected_bytes`, of :func:`greenness_through_year`."""
+    blocks = {(row // BLOCK_PX, col // BLOCK_PX) for row, col in places}
+    # Of all days the classes, of two in three red and infrared as well.
+    return round(1.5 * len(blocks) * 12 * SERIES_A_MONTH * (1 + 2 * 2 / 3) * _BLOCK_BYTES)
+
+
 def expected_bytes(places: Sequence[tuple[int, int]]) -> int:
     """A guess of what travels for places: whole blocks of the archive's files, four seasons."""
     blocks = {(row // BLOCK_PX, col // BLOCK_PX) for row, col in places}
@@ -129,12 +196,12 @@ def expected_bytes(places: Sequence[tuple[int, int]]) -> int:
     return round(1.5 * len(blocks) * len(SEASONS) * (_LOOKED + _TAKEN * len(BANDS)) * _BLOCK_BYTES)
 
 
-def _groups(grid: Grid, places: Sequence[tuple[int, int]]) -> list[list[_Place]]:
-    """Places by the block that they lie in, so that its bytes travel once."""
+def _groups(grid: Grid, places: Sequence[tuple[int, int]], half: int = HALF) -> list[list[_Place]]:
+    """Places, ``half`` pixels to each side, by the block that they lie in, so that its bytes travel once."""
     groups: dict[tuple[int, int], list[_Place]] = {}
     for number, (row, col) in enumerate(places):
-        rows = slice(max(row - HALF, 0), min(row + HALF + 1, grid.height))
-        cols = slice(max(col - HALF, 0), min(col + HALF + 1, grid.width))
+        rows = slice(max(row - half, 0), min(row + half + 1, grid.height))
+        cols = slice(max(col - half, 0), min(col + half + 1, grid.width))
         groups.setdefault((row // BLOCK_PX, col // BLOCK_PX), []).append(_Place(number, row, col, rows, cols))
     return [groups[key] for key in sorted(groups)]
 
@@ -203,6 +270,26 @@ class _Reader:
         for number, (place, mask) in enumerate(better):
             values = np.stack([self._harmonised(scene, band[number]) for band in bands], -1)
             place.days[season] = (scene.date, float(mask.mean()), mask, values)
+
+    def green(
+        self, scene: SentinelScene, places: Sequence[_Place], found: Sequence[dict[int, tuple[float, bool]]]
+    ) -> None:
+        """Give places, each of one pixel, the NDVI of a scene, and whether it was clear, by day of the year."""
+        day = scene.date.timetuple().tm_yday
+        wanting = [number for number in range(len(places)) if day not in found[number]]
+        those = [places[number] for number in wanting]
+        classes = self._parts(scene, "SCL", those) if those else None
+        if classes is None or not any(preprocess.scl_valid(one).any() for one in classes):
+            return
+        with ThreadPoolExecutor(2) as pool:
+            red, infrared = pool.map(lambda band: self._parts(scene, band, those), ("B04", "B08"))
+        if red is None or infrared is None:
+            return
+        for number, kind, one, other in zip(wanting, classes, red, infrared, strict=True):
+            r, n = (float(self._harmonised(scene, values)[0, 0]) for values in (one, other))
+            # Where the scene has no pixel there is nothing to see.
+            if float(kind[0, 0]) > 0 and r + n > 0:
+                found[number][day] = round((n - r) / (n + r), 4), bool(preprocess.scl_valid(kind)[0, 0])
 
     def _harmonised(self, scene: SentinelScene, values: NDArray[np.float32]) -> NDArray[np.float32]:
         found = preprocess.harmonise(

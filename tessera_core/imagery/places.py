@@ -87,6 +87,7 @@ class PlacePictures(msgspec.Struct, frozen=True, kw_only=True):
         clear, cloudy: NDVI of the days on which the place was seen clearly, and of the others.
         echoes: radar in decibels, by name of :data:`ECHOES`.
         few: only the days of the pictures were fetched, not the year.
+        series: of ``few``, NDVI of days through the year was fetched as well.
     """
 
     year: int | None
@@ -98,6 +99,7 @@ class PlacePictures(msgspec.Struct, frozen=True, kw_only=True):
     cloudy: Line = Line()
     echoes: Annotated[dict[Annotated[str, Meta(max_length=20)], Line], Meta(max_length=4)] = {}
     few: bool = False
+    series: bool = False
 
     def date_of(self, picture: SeasonPicture) -> str:
         """The date of a picture; only the day of the year where the year is not known.
@@ -110,6 +112,22 @@ class PlacePictures(msgspec.Struct, frozen=True, kw_only=True):
             return f"day {picture.day} of the year"
         day = day_in(period(self.year), picture.day)
         return f"{day.day} {day:%B} {day.year}"
+
+    def with_greenness(self, clear: Line, cloudy: Line) -> PlacePictures:
+        """With NDVI of further days; a day that was known keeps its value."""
+        known = dict(zip(self.clear.days, self.clear.values, strict=True))
+        seen = dict(zip(clear.days, clear.values, strict=True)) | known
+        days = sorted(seen)
+        hidden = [number for number, day in enumerate(cloudy.days) if day not in seen]
+        return msgspec.structs.replace(
+            self,
+            clear=Line(days=tuple(days), values=tuple(seen[day] for day in days)),
+            cloudy=Line(
+                days=tuple(cloudy.days[number] for number in hidden),
+                values=tuple(cloudy.values[number] for number in hidden),
+            ),
+            series=True,
+        )
 
 
 def place_pictures(tile: DPixelTile, row: int, col: int, x: float, y: float, *, few: bool = False) -> PlacePictures:

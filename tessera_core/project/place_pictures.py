@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from tessera_core.dpixels.acquire import Window
 from tessera_core.dpixels.tile import DPixelTile, find_tiles
 from tessera_core.errors import Cancelled, TileError
 from tessera_core.grid import Grid
+from tessera_core.imagery import clearest
 from tessera_core.imagery.clearest import Seen, clearest_pictures, expected_bytes
 from tessera_core.imagery.places import PlacePictures, place_pictures, read_pictures, save_pictures
 from tessera_core.periods import days_of
@@ -127,6 +128,52 @@ def fetch_clearest(project: Project, year: int, progress: Progress, cancelled: C
     return Fetched(
         len(_places(project, year)) - len(_without(project, year)), len(_places(project, year)), tuple(seen.missing)
     )
+
+
+def series_bytes(project: Project, year: int | None) -> int:
+    """A guess of what :func:`fetch_series` has to fetch for the places that have no year yet."""
+    return clearest.series_bytes(_without_series(project, year))
+
+
+def fetch_series(project: Project, year: int, progress: Progress, cancelled: Cancel) -> Fetched:
+    """As :func:`fetch_clearest`, and then for every place how green it was through the year, on some days of each month.
+
+    Goes on where it stopped. Radar and the other days come with the whole year (:func:`fetch`).
+
+    Raises:
+        AcquisitionError, Cancelled: as :func:`fetch_clearest`.
+    """
+    fetched, seen = fetch_clearest(project, year, progress, cancelled), Seen()
+    request, sample = request_for(project, year), _sample(project, year)
+    if request is None or sample is None:
+        return fetched
+    places = _without_series(project, year)
+    for number, clear, cloudy in clearest.greenness_through_year(
+        sample.grid, places, request.window, request.catalogue, seen, progress=progress, cancelled=cancelled
+    ):
+        path = _path(project, year, *places[number])
+        row, col = places[number]
+        x, y = (float(v) for v in sample.grid.pixel_to_xy(row + 0.5, col + 0.5))
+        before = read_pictures(path) if _is_of(path, sample.grid, row, col) else None
+        known = before or PlacePictures(
+            year=request.window.year, x=x, y=y, metres=float(sample.grid.pixel_area_m2**0.5), few=True
+        )
+        save_pictures(path, known.with_greenness(clear, cloudy))
+    return replace(fetched, missing=(*fetched.missing, *seen.missing))
+
+
+def _without_series(project: Project, year: int | None) -> list[tuple[int, int]]:
+    """The places of a sample of whose year nothing is kept yet but the days of pictures, or not even these."""
+    sample = _sample(project, year)
+    if sample is None:
+        return []
+
+    def wanting(at: tuple[int, int]) -> bool:
+        path = _path(project, year, *at)
+        kept = read_pictures(path) if _is_of(path, sample.grid, *at) else None
+        return kept is None or (kept.few and not kept.series)
+
+    return [at for at in _places(project, year) if wanting(at)]
 
 
 def _sample(project: Project, year: int | None) -> Validation | None:

@@ -49,6 +49,10 @@ def beside(project: Project, year: int | None, grid: Grid, row: int, col: int, p
         return
     _seasons(found, year)
     if found.few:
+        if found.series:
+            _series(found, f"{page}_{year}_{row}_{col}")
+        elif page == "validate":
+            _greenness(project, year)
         _whole_year(project, year, page)
         return
     _series(found, f"{page}_{year}_{row}_{col}")
@@ -140,6 +144,25 @@ def _way_there(project: Project, year: int | None, page: str) -> None:
             place_pictures.fetch_clearest,
         )
     _whole_year(project, year, page)
+
+
+def _greenness(project: Project, year: int | None) -> None:
+    """The way to how green the places of the sample were through the year."""
+    needed = place_pictures.series_bytes(project, year)
+    if not needed or place_pictures.request_for(project, year) is None or year is None or hosted():
+        return
+    _fetching(
+        project,
+        year,
+        "validate_series",
+        t("Fetch how green all places were"),
+        t(
+            "Of every place of the sample its greenness (NDVI) on two days of each month, the least cloudy ones: very roughly "
+            "{size} from the Planetary Computer. You can stop and go on later.",
+            size=humanize.size(needed),
+        ),
+        place_pictures.fetch_series,
+    )
 
 
 def _whole_year(project: Project, year: int | None, page: str) -> None:
