@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
-from tessera_core.project import validate
+import streamlit as st
+
+from tessera_core.assess.area import Assessment
+from tessera_core.project import second, validate
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
 
@@ -22,6 +26,38 @@ def place_key(project: Project, year: int | None, *, two_maps: bool = False) -> 
 def key_of(project: Project, current: Validation) -> str:
     """The same of a sample."""
     return place_key(project, current.year, two_maps=current.two_maps)
+
+
+def assessed(current: Validation) -> Assessment:
+    """What the answers say; computed once for as long as they stay, however often the page is drawn.
+
+    Raises:
+        LabelError: a stratum has no decided place yet.
+    """
+    return _assessed(_print(current), current)
+
+
+def said_by_two(current: Validation) -> list[str]:
+    """:func:`tessera_core.project.second.sentences`, computed once likewise."""
+    return _said_by_two(_print(current), current)
+
+
+def _print(current: Validation) -> str:
+    """Of places, answers and what the map says there: equal where the figures are."""
+    sample = current.sample
+    parts = (validate.fingerprint(current), sample.mapped.tolist(), sorted(sample.sizes.items()))
+    more = (sorted((sample.counted or {}).items()), current.grid.pixel_area_m2, current.grid.georeferenced)
+    return hashlib.sha256(repr((*parts, *more)).encode()).hexdigest()
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _assessed(known: str, _current: Validation) -> Assessment:
+    return _current.assess()
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _said_by_two(known: str, _current: Validation) -> list[str]:
+    return list(second.sentences(_current))
 
 
 def change(project: Project, current: Validation, edit: Callable[[Validation], Validation]) -> Validation:

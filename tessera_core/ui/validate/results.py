@@ -25,7 +25,7 @@ from tessera_core.project.validate import Validation
 from tessera_core.ui import humanize, tables
 from tessera_core.ui.files import with_upload
 from tessera_core.ui.scene import OpenScene
-from tessera_core.ui.validate.context import key_of, names_of
+from tessera_core.ui.validate.context import assessed, key_of, names_of
 
 # Places looked at after which a map counts as checked in the list of next steps.
 ENOUGH = 10
@@ -38,7 +38,7 @@ def results(project: Project, scene: OpenScene, current: Validation, classes: ND
         steps.take(project, steps.CHECK)
     st.header(t("What follows so far"))
     try:
-        found = current.assess()
+        found = assessed(current)
     except LabelError:
         open_ = sorted(
             {int(k) for k in current.sample.sizes}

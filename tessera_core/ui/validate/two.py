@@ -11,7 +11,7 @@ from tessera_core.project.response import Opinion
 from tessera_core.project.validate import Validation
 from tessera_core.ui import humanize, shell
 from tessera_core.ui.validate import response
-from tessera_core.ui.validate.context import change, key_of, names_of
+from tessera_core.ui.validate.context import change, key_of, names_of, said_by_two
 
 _SHARES = [0, 10, 25, 50, 75, 100]
 # Places to settle that are shown at once; the next come as these are settled.
@@ -52,7 +52,7 @@ def two_people(project: Project, current: Validation) -> None:
             st.markdown(
                 t("{n} of {total} places are meant for two.", n=len(current.doubled), total=len(current.sample))
             )
-        for sentence in second.sentences(current):
+        for sentence in said_by_two(current):
             st.markdown(humanize.escape(relay(sentence)))
         if differing and not response.person(project, current):
             st.caption(t("Give your name above, so that it stands beside what you settle."))
