@@ -42,6 +42,8 @@ class HeldOut:
         shares: float (K,), how much of the map each class covers in the eyes of these heads, in 0..1; None where the map is
             not known.
         labelled: int (M, 2), rows and columns of all labelled pixels, also of those that were not used.
+        ground_sure: float32 (M,), how sure these heads are (their highest probability) at pixels drawn from all of the map; None
+            likewise.
         near: the same labels held out one by one instead of by place, which is how well the map does beside labels; or None.
     """
 
@@ -54,6 +56,7 @@ class HeldOut:
     shares: NDArray[np.float64] | None = None
     labelled: NDArray[np.int64] | None = None
     near: HeldOut | None = None
+    ground_sure: NDArray[np.float32] | None = None
 
     @property
     def judged(self) -> NDArray[np.intp]:
@@ -99,6 +102,7 @@ def take(samples: Samples, index: NDArray[np.intp]) -> Samples:
         cols=samples.cols[index],
         spatial_groups=None if samples.spatial_groups is None else samples.spatial_groups[index],
         weight=None if samples.weight is None else samples.weight[index],
+        suggested=None if samples.suggested is None else samples.suggested[index],
     )
 
 
@@ -190,6 +194,7 @@ def predict_folds(
     covered = np.zeros(len(ids))
     proba = np.full((len(samples.y), len(ids)), np.nan, np.float32)
     fold = np.full(len(samples.y), -1)
+    sure: list[NDArray[np.float32]] = []
     for number, (train, test) in enumerate(parts):
         if cancelled is not None and cancelled():
             raise Cancelled
@@ -198,12 +203,15 @@ def predict_folds(
         proba[test] = fitted.credit(found, ids, samples.y[test])
         fold[test] = number
         if ground is not None:
-            seen = ground.proba(fitted, np.arange(len(ground.codes))).argmax(axis=1)
+            told = ground.proba(fitted, np.arange(len(ground.codes)))
+            seen = told.argmax(axis=1)
+            sure.append(told.max(axis=1))
             covered[np.searchsorted(ids, fitted.classes_)] += np.bincount(seen, minlength=len(fitted.classes_))
     _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)
     shares = None if ground is None else covered / covered.sum()
     weight = 1 / counts[label] if samples.weight is None else samples.weight
-    return HeldOut(samples, ids, proba, fold, group, weight, shares)
+    everywhere = np.concatenate(sure) if sure else None
+    return HeldOut(samples, ids, proba, fold, group, weight, shares, ground_sure=everywhere)
 
 
 def effective_sample_size(weight: NDArray[np.float64], group: NDArray[Any]) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tessera_core.assess.crossfit import HeldOut, effective_sample_size, hold_out, predict_folds, spatial_groups
 from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
+from tessera_core.assess.origins import Weighed, by_origin, right_elsewhere
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, folds
 from tessera_core.errors import HeadError, LabelError
@@ -27,6 +28,8 @@ QUICK_LABELS = 1000
 Z95 = 1.959964
 # Below this share of labels, "most often confused" would speak of chance.
 WORTH_SAYING = 0.02
+# From so many labels on, and so many points too high, labels in easy places are told of.
+FEW_TO_WEIGH, EASY = 20, 0.03
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,8 @@ def live_score(
         )
     except (LabelError, HeadError):
         return _not_yet(samples, block_px)
+    weighed = by_origin(held)
+    held = weighed.held
     labels = _confusion(held)
     result = score(labels, held.ids.tolist(), samples.names)
     judged = held.judged
@@ -152,9 +157,10 @@ def live_score(
     accuracy = result["accuracy"]
     trials = effective_sample_size(held.weight[judged], held.spatial_groups[judged])
     low, high = wilson(accuracy, trials)
+    counts = _counts(held) if weighed.how == "weighed" else {}
     per_class = sorted(
         (
-            ClassScore(c["id"], name, c["recall"], c["precision"], c["f1"], c["support"])
+            ClassScore(c["id"], name, c["recall"], c["precision"], c["f1"], counts.get(c["id"], c["support"]))
             for name, c in result["per_class"].items()
             if c["support"] > 0
         ),
@@ -180,9 +186,15 @@ def live_score(
         _gap(accuracy, claimed),
         _weakest(per_class, unit),
         _confused(labels, held.ids, samples),
-        _notes(samples, held, accuracy),
+        (*_notes(samples, held, accuracy), *_chosen(weighed, accuracy, n_labels)),
         replace(held, near=near),
     )
+
+
+def _counts(held: HeldOut) -> dict[int, int]:
+    """Labels of each class that were held out."""
+    kinds, groups = held.samples.y[held.judged], held.samples.groups[held.judged]
+    return {int(one): len(np.unique(groups[kinds == one])) for one in np.unique(kinds)}
 
 
 def wilson(share: float, trials: float) -> tuple[float, float]:
@@ -214,7 +226,7 @@ def _claim(held: HeldOut, random: HeldOut) -> float | None:
     both = np.intersect1d(held.judged, random.judged)
     fold = np.full(len(held.samples.y), -1)
     fold[both] = 0
-    matrix = _confusion(replace(random, fold=fold))
+    matrix = _confusion(replace(random, fold=fold, weight=held.weight))
     return float(np.trace(matrix) / matrix.sum()) if len(both) else None
 
 
@@ -259,6 +271,35 @@ def _notes(samples: Samples, held: HeldOut, accuracy: float) -> tuple[str, ...]:
     if samples.ignored:
         notes.append(f"{_count(samples.ignored, 'labelled pixel')} without data left out.")
     return tuple(notes)
+
+
+def _chosen(weighed: Weighed, accuracy: float, n_labels: int) -> list[str]:
+    """What is to be said of how the labels were chosen."""
+    held, n = weighed.held, weighed.suggested
+    if weighed.how == "weighed":
+        return [
+            f"Labels at places that the app suggested: {n} of {n_labels}. Suggestions lie where the map is least sure, so each "
+            "label counts by how much of the region is as sure as its place."
+        ]
+    if weighed.how == "left out":
+        return [
+            f"Labels at places that the app suggested: {n}. They lie where the map is least sure; they teach the map and are left "
+            "out of its score."
+        ]
+    if n:
+        return [
+            f"Labels at places that the app suggested: {n} of {n_labels}. They lie where the map is least sure, so the score is "
+            "likely too low."
+        ]
+    few = held.samples.weight is not None or n_labels < FEW_TO_WEIGH
+    spread = None if few else right_elsewhere(held)
+    if spread is None or accuracy - spread < EASY:
+        return []
+    points = round(100 * accuracy) - round(100 * spread)
+    return [
+        "Your labels lie in easy places: at them the map is surer than over the region. As sure as the region is, it would be "
+        f"right at about {_percent(spread)}, {points} points less. Label borders and other parts of the region too."
+    ]
 
 
 def _not_yet(samples: Samples, block_px: int) -> LiveScore:

@@ -18,7 +18,7 @@ from tessera_core.labels.colors import color_for
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import class_tags, is_class_raster, read_class_raster, read_labels
 from tessera_core.labels.importing import parse_color
-from tessera_core.labels.model import Label, LabelClass
+from tessera_core.labels.model import SUGGESTION, Label, LabelClass
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.sampling import in_order_of_place, label_pixels
 from tessera_core.raster import EmbeddingRaster, valid_scales
@@ -42,6 +42,8 @@ class Reference:
         points: whether a label of them is a point, which has no field around it to hold out.
         report: what happened to the file they come from, where there is one.
         by_pixel: whether each pixel counts for itself in a score: those of a raster do, whose patches nobody chose.
+        suggested: bool (N,), which pixels are of labels where the app suggested to label, as the map was in doubt there; None
+            where none is.
     """
 
     rows: NDArray[Any]
@@ -52,6 +54,7 @@ class Reference:
     points: bool = False
     report: ImportReport | None = None
     by_pixel: bool = False
+    suggested: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", in_order_of_place(self.groups))
@@ -67,7 +70,18 @@ class Reference:
         """The pixels that labels (in painting order, coordinates in the CRS of ``grid``) cover; there may be none."""
         pixels = label_pixels(labels, grid)
         points = any(labels[i].kind == "point" for i in np.unique(pixels.label_index).tolist())
-        return cls(pixels.rows, pixels.cols, pixels.class_ids, pixels.label_index, list(classes), points, report)
+        chosen = np.array([label.origin == SUGGESTION for label in labels], bool)
+        suggested = chosen[pixels.label_index] if chosen.any() else None
+        return cls(
+            pixels.rows,
+            pixels.cols,
+            pixels.class_ids,
+            pixels.label_index,
+            list(classes),
+            points,
+            report,
+            suggested=suggested,
+        )
 
     @property
     def split(self) -> str:
@@ -107,6 +121,7 @@ class Reference:
             cols=self.cols[keep],
             y=self.y[keep],
             groups=self.groups[keep],
+            suggested=None if self.suggested is None else self.suggested[keep],
             classes=[c for c in self.classes if c.id in ids],
         )
 
@@ -161,6 +176,7 @@ class Reference:
             self.names,
             int((~usable).sum()),
             weight=np.ones(int(usable.sum())) if self.by_pixel else None,
+            suggested=None if self.suggested is None else self.suggested[usable],
         )
 
 

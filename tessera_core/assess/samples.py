@@ -198,6 +198,7 @@ class Samples:
         spatial_groups: int (N,), ground that is held out as one, where known (cells, fields); None: squares around the labels.
         weight: float64 (N,), what each pixel counts in a score by pixels, as those of a reference raster do; None: each label
             counts once, however many pixels it has.
+        suggested: bool (N,), which are of labels where the app suggested to label; None where none is.
     """
 
     features: CodeFeatures | MatrixFeatures
@@ -209,3 +210,4 @@ class Samples:
     ignored: int = 0
     spatial_groups: NDArray[Any] | None = None
     weight: NDArray[np.float64] | None = None
+    suggested: NDArray[np.bool_] | None = None

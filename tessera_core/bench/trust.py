@@ -8,7 +8,8 @@ Olofsson et al. (2014). The seed is of this measurement only: the method was set
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.atomic import write_json
 from tessera_core.assess.area import Z95
 from tessera_core.assess.designs import looking_order
 from tessera_core.assess.intervals import mean_interval, ratio_interval
-from tessera_core.bench import trust_numbers, trust_ways
+from tessera_core.bench import trust_numbers, trust_scores, trust_ways
 from tessera_core.bench.heads import write_between
+from tessera_core.errors import InputError
+from tessera_core.gate import is_missing, read_bytes
 from tessera_core.types import Doubles
 
 SEED, DRAWS = 20_261_201, 2000
@@ -103,36 +107,74 @@ REGIONS = (
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure all.
 
-    ``args``: ``quick`` (a tenth of the draws), ``markdown`` (file to write the table into, or None).
+    ``args``: ``draws`` (of each region), ``quick`` (a tenth of them), ``markdown`` (file to write the table into, or None),
+    ``state`` (file that keeps what is measured, so that a run that was stopped goes on; or None).
 
     Raises:
-        InputError: the marks of the file are missing.
+        InputError: the marks of the file are missing, or fewer than 20 draws are asked for.
     """
-    draws = DRAWS // 10 if getattr(args, "quick", False) else DRAWS
-    result = measure(REGIONS, draws)
+    draws = getattr(args, "draws", None) or (DRAWS // 10 if getattr(args, "quick", False) else DRAWS)
+    if draws < 20:
+        raise InputError("A share of fewer than 20 draws says nothing; ask for more.")
+    once = Once(getattr(args, "state", None), f"{SEED}, {draws} draws")
+    result = measure(REGIONS, draws, once=once)
     planned = [
         (one.title, np.array(one.sizes), np.diag(np.array(one.truth)), one.places)
         for one in REGIONS
         if one.title.endswith("as planned (257)")
     ]
-    result |= trust_ways.measure(draws * PEOPLE_DRAWS // DRAWS, draws // 10, SEED, planned)
-    result |= trust_numbers.measure(draws * NUMBERS_DRAWS // DRAWS, SEED)
-    result["table"] = "\n".join([result["table"], *trust_ways.tables(result), *trust_numbers.tables(result)])
+    few = {name: max(n * draws // DRAWS, 2) for name, n in (("people", PEOPLE_DRAWS), ("numbers", NUMBERS_DRAWS))}
+    result |= once("ways", lambda: trust_ways.measure(few["people"], draws // 10, SEED, planned))
+    result |= once("numbers", lambda: trust_numbers.measure(few["numbers"], SEED))
+    result |= once("scores", lambda: trust_scores.measure(few["numbers"], SEED))
+    more = [one for module in (trust_ways, trust_numbers, trust_scores) for one in module.tables(result)]
+    result["table"] = "\n".join([result["table"], *more])
     markdown = getattr(args, "markdown", None)
     if markdown:
         write_between(Path(markdown), MARK, iter([*result["table"].splitlines(), ""]))
     return result
 
 
-def measure(regions: Sequence[Checked], draws: int, seed: int = SEED) -> dict[str, Any]:
+class Once:
+    """Parts of a measurement, each kept in a file as it is done and not made again.
+
+    Args:
+        path: of the file; None keeps nothing.
+        key: of what parts depend on; those of another key are made anew.
+    """
+
+    def __init__(self, path: str | Path | None, key: str) -> None:
+        self._path, self._key = None if path is None else Path(path), key
+        self._known: dict[str, Any] = {}
+        if self._path is not None and not is_missing(self._path):
+            self._known = json.loads(read_bytes(self._path, InputError))
+
+    def __call__[T](self, name: str, make: Callable[[], T]) -> T:
+        """A part by its name."""
+        name = f"{name} ({self._key})"
+        if name not in self._known:
+            self._known[name] = make()
+            if self._path is not None:
+                write_json(self._path, self._known)
+        found: T = self._known[name]
+        return found
+
+
+def measure(regions: Sequence[Checked], draws: int, seed: int = SEED, *, once: Once | None = None) -> dict[str, Any]:
     """Coverage and width of both intervals.
+
+    Args:
+        once: keeps each region as it is done.
 
     Returns:
         JSON object: ``rows``, each with ``region``, ``of`` (what is estimated), ``truth``, ``holds`` and ``width`` (medians),
         ``plain_holds`` and ``plain_width``, and ``no_plain`` (share of draws without a plain interval, because a stratum has
         one place); ``worst`` and ``plain_worst``; and ``table``, for people.
     """
-    rows = [row for number, region in enumerate(regions) for row in _rows(region, draws, seed + number)]
+    once = once or Once(None, "")
+    rows: list[dict[str, Any]] = []
+    for number, region in enumerate(regions):
+        rows += once(region.title, lambda region=region, number=number: _rows(region, draws, seed + number))  # type: ignore[misc]
     result: dict[str, Any] = {"bench": "trust", "draws": draws, "seed": seed, "rows": rows}
     for key, name in (("worst", "holds"), ("plain_worst", "plain_holds")):
         result[key] = min(row[name] for row in rows)
@@ -236,6 +278,7 @@ def table(result: dict[str, Any]) -> str:
         )
     lines.append("")
     lines.append(
-        f"{result['draws']} draws a region, seed {result['seed']}; least {result['worst']:.3f}, plain {result['plain_worst']:.3f}."
+        f"{result['draws']} draws a region (of a share of .95 the standard error is {(0.0475 / result['draws']) ** 0.5:.3f}), seed "
+        f"{result['seed']}; least {result['worst']:.3f}, plain {result['plain_worst']:.3f}."
     )
     return "\n".join(lines)

@@ -24,16 +24,23 @@ SIZE, FIELD, KINDS, DIM = 128, 8, 6, 24
 RATE = 0.05
 # Noise of a pixel in units of what tells kinds of ground apart, and share of the fields that changed.
 YEARS = ((0.3, 0.05), (0.6, 0.05), (0.9, 0.2), (1.0, 0.5), (3.0, 0.2))
-PLOTS = (("by chance", 15), ("by chance", 30), ("by chance", 100), ("five on a heap", 50), ("ten in a field", 100))
+PLOTS = (
+    ("by chance", 20),
+    ("by chance", 50),
+    ("by chance", 200),
+    ("five on a heap", 50),
+    ("ten in a field", 100),
+)
 
 
-def _raster(values: NDArray[np.floating], year: int) -> EmbeddingRaster:
+def fields_raster(values: NDArray[np.floating], year: int) -> EmbeddingRaster:
+    """A raster of vectors float (H, W, D), made as coarse as rasters are."""
     codes, scales = quantise_block(values)
     grid = Grid.local(scales.shape)
     return EmbeddingRaster(codes, scales, grid, Provenance("studio", "bench", "", DIM, year, "simulated"))
 
 
-def _wide(fields: NDArray[Any]) -> NDArray[Any]:
+def wide(fields: NDArray[Any]) -> NDArray[Any]:
     """Fields as pixels."""
     return fields.repeat(FIELD, 0).repeat(FIELD, 1)
 
@@ -50,10 +57,10 @@ def changes(draws: int, seed: int) -> list[dict[str, Any]]:
             changed = rng.random(kind.shape) < share
             later = np.where(changed, (kind + rng.integers(1, KINDS, kind.shape)) % KINDS, kind)
             first, second = (
-                _raster(_wide(centres[of]) + noise * rng.normal(size=(SIZE, SIZE, DIM)), year)
+                fields_raster(wide(centres[of]) + noise * rng.normal(size=(SIZE, SIZE, DIM)), year)
                 for of, year in ((kind, 2023), (later, 2024))
             )
-            found.append(detect_change(first, second).mask(RATE)[_wide(changed)].mean())
+            found.append(detect_change(first, second).mask(RATE)[wide(changed)].mean())
             told = change_power(first, second, (RATE,), seed=number)
             power.append(np.nan if told is None else told.at(RATE))
         off = np.abs(np.array(found) - np.array(power))
@@ -73,7 +80,7 @@ def plots(draws: int, seed: int) -> list[dict[str, Any]]:
     """How often margins of a map of a number hold over the region, and the interval of its mean; its score beside the truth."""
     rows = []
     for design, n in PLOTS:
-        held, r2, true, means = [], [], [], []
+        held, r2, true, means, whole = [], [], [], [], []
         for number in range(draws):
             rng = np.random.default_rng((seed, number, n))
             raster, values = _number(rng)
@@ -88,6 +95,10 @@ def plots(draws: int, seed: int) -> list[dict[str, Any]]:
             true.append(1 - np.square(error).mean() / values[pixels].var())
             scored = score_regression(samples, raster, RegressionChoice())
             r2.append(scored.result["r2"] if scored.result else np.nan)
+            if scored.result and (mapped := scored.result["map_r2"]) is not None:
+                whole.append(
+                    (mapped["value"], mapped["low"] <= true[-1] <= mapped["high"], mapped["high"] - mapped["low"])
+                )
             if scored.held_out is not None:
                 mean = region_mean(guess[None], scored.held_out)
                 if mean is not None:
@@ -99,6 +110,9 @@ def plots(draws: int, seed: int) -> list[dict[str, Any]]:
                 "mean_holds": round(float(np.mean(means)), 3) if means else None,
                 "r2": round(float(np.nanmean(r2)), 3),
                 "r2_true": round(float(np.mean(true)), 3),
+                "map_r2": round(float(np.mean([one for one, _, _ in whole])), 3) if whole else None,
+                "map_r2_holds": round(float(np.mean([one for _, one, _ in whole])), 3) if whole else None,
+                "map_r2_width": round(float(np.median([one for _, _, one in whole])), 2) if whole else None,
             }
         )
     return rows
@@ -109,8 +123,8 @@ def _number(rng: np.random.Generator) -> tuple[EmbeddingRaster, NDArray[np.float
     n = SIZE // FIELD
     latent = rng.normal(size=(KINDS, DIM))[rng.integers(KINDS, size=(n, n))] + 0.6 * rng.normal(size=(n, n, DIM))
     number = latent @ rng.normal(size=DIM) / DIM**0.5 + 0.5 * rng.normal(size=(n, n))
-    values = _wide(number) + 0.3 * rng.normal(size=(SIZE, SIZE))
-    return _raster(_wide(latent) + 0.3 * rng.normal(size=(SIZE, SIZE, DIM)), 2023), values
+    values = wide(number) + 0.3 * rng.normal(size=(SIZE, SIZE))
+    return fields_raster(wide(latent) + 0.3 * rng.normal(size=(SIZE, SIZE, DIM)), 2023), values
 
 
 def _places(design: str, n: int, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -141,14 +155,18 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
         )
     yield from (
         "",
-        "A map of a number: how often its 90 % margins and the 95 % interval of the region's mean hold, and R² beside the truth:",
+        "A map of a number: how often its 90 % margins and the 95 % intervals of the region's mean and of the map's R² hold:",
         "",
-        "| plots | margins hold | mean holds | R² shown | R² over the region |",
-        "|---|---|---|---|---|",
+        "| plots | margins hold | mean holds | true R² | R² with ground held out | R² of the map | it holds | its width |",
+        "|---|---|---|---|---|---|---|---|",
     )
     for row in result["plots"]:
         mean = "none" if row["mean_holds"] is None else f"{row['mean_holds']:.2f}"
-        yield f"| {row['plots']} | {row['holds']:.2f} | {mean} | {row['r2']:.2f} | {row['r2_true']:.2f} |"
+        told = [
+            "none" if row[name] is None else f"{row[name]:.2f}" for name in ("map_r2", "map_r2_holds", "map_r2_width")
+        ]
+        first = f"| {row['plots']} | {row['holds']:.2f} | {mean} | {row['r2_true']:.2f} | {row['r2']:.2f} "
+        yield f"{first}| {' | '.join(told)} |"
     yield from ("", f"{result['numbers_draws']} landscapes each.")
 
 

@@ -60,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", metavar="FOLDER", help="for heads, calibration and active-learning: real data sets to measure on too"
     )
     parser.add_argument("--heads", metavar="NAMES", help="for heads: only these, separated by commas")
-    parser.add_argument("--state", metavar="FILE", help="for heads: results so far (default: in the cache folder)")
+    parser.add_argument(
+        "--state", metavar="FILE", help="for heads and trust: results so far (heads: by default in the cache folder)"
+    )
     parser.add_argument(
         "--weights",
         metavar="FILE",
@@ -71,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="for heads, calibration, change, monitor, trust and classroom-map: put the tables between the marks of this file",
     )
+    parser.add_argument("--draws", type=int, metavar="N", help="for trust: samples of each region (default: 2000)")
     parser.add_argument("--visitors", metavar="NUMBERS", help="for visitors: how many, separated by commas")
     parser.add_argument("--seconds", type=float, help="for visitors: how long they label")
     parser.add_argument("--servers", type=int, metavar="N", help="for visitors: processes that serve one home together")

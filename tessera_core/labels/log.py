@@ -128,13 +128,14 @@ class LabelLog:
         note: str = "",
         holes: Iterable[Iterable[Iterable[float]]] = (),
         id: str | None = None,
+        origin: str = "",
     ) -> Label:
-        """Add one label; ``class_id`` is ignored for ``erase``.
+        """Add one label; ``class_id`` is ignored for ``erase``, ``origin`` is one of :data:`~tessera_core.labels.model.ORIGINS`.
 
         Raises:
             LabelError: the class does not exist, the geometry is no geometry, or the id is taken.
         """
-        label = Label(id or new_id(), 0 if kind == "erase" else class_id, kind, xy, radius, note, tuple(holes))  # type: ignore[arg-type]
+        label = Label(id or new_id(), 0 if kind == "erase" else class_id, kind, xy, radius, note, tuple(holes), origin)  # type: ignore[arg-type]
         self._record({"do": "add", "label": label.to_json()}, decoded=label)
         return label
 
@@ -215,11 +216,12 @@ class LabelLog:
         """Delete all labels and keep the classes."""
         self._record({"do": "clear"})
 
-    def import_labels(self, classes: Iterable[LabelClass], labels: Iterable[Label]) -> int:
+    def import_labels(self, classes: Iterable[LabelClass], labels: Iterable[Label], *, origin: str = "") -> int:
         """Add many labels as one event that one undo takes back; returns how many.
 
         Classes are matched to those of the log by name (case does not matter); unknown names become new classes. Labels
-        whose id is already in the log get a fresh id.
+        whose id is already in the log get a fresh id; those without an origin get ``origin``, one of
+        :data:`~tessera_core.labels.model.ORIGINS`.
 
         Raises:
             LabelError: a label has a class that ``classes`` lacks, or there are more classes than ids left.
@@ -252,7 +254,8 @@ class LabelLog:
                     )
                 label_id = label.id if not self._state.is_known(label.id) and label.id not in seen else new_id()
                 seen.add(label_id)
-                added.append(replace(with_class(label, ids.get(label.class_id, 0)), id=label_id))
+                mine = with_class(label, ids.get(label.class_id, 0))
+                added.append(replace(mine, id=label_id, origin=label.origin or origin))
             if added or new:
                 write(_import_event(new.values(), added), (list(new.values()), added))
             return len(added)

@@ -17,6 +17,9 @@ from tessera_core.errors import LabelError
 XY = tuple[tuple[float, float], ...]
 
 KINDS = ("point", "brush", "polygon", "rectangle", "erase")
+# How the place of a label was chosen; empty: by whoever put it down, or nobody kept it.
+SUGGESTION, IMPORTED, SAMPLED, GROUP = "suggestion", "imported", "sampled", "group"
+ORIGINS = ("", SUGGESTION, IMPORTED, SAMPLED, GROUP)
 MAX_CLASS_ID = 254
 
 # Water, conifers, broadleaf wood, grass, crops, maize, towns, bare ground, wetland, snow, root crops, vines. Any two are at least
@@ -111,6 +114,9 @@ class Label:
         radius: of a brush or erase stroke in CRS units; 0 for the other kinds.
         note: free text, one line.
         holes: open inner rings of a polygon, in the same coordinates.
+        origin: how its place was chosen, one of :data:`ORIGINS`: ``"suggestion"`` of the app, where the map was in doubt;
+            ``"imported"`` from a file; ``"sampled"`` by chance; ``"group"`` of pixels that are alike. What a later version calls
+            otherwise is empty here.
     """
 
     id: str
@@ -120,6 +126,7 @@ class Label:
     radius: float = 0.0
     note: str = ""
     holes: tuple[XY, ...] = ()
+    origin: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -148,6 +155,8 @@ class Label:
             raise LabelError(f"The radius of a stroke must be zero or more, not {self.radius!r}.")
         object.__setattr__(self, "radius", radius)
         object.__setattr__(self, "note", clean_name(self.note, limit=1000))
+        if self.origin not in ORIGINS:
+            object.__setattr__(self, "origin", "")
 
     @classmethod
     def points(cls, class_ids: Iterable[int], x: Iterable[float], y: Iterable[float]) -> list[Label]:
@@ -165,6 +174,7 @@ class Label:
             put(label, "radius", 0.0)
             put(label, "note", "")
             put(label, "holes", ())
+            put(label, "origin", "")
             labels.append(label)
         return labels
 
@@ -185,6 +195,8 @@ class Label:
             value["note"] = self.note
         if self.holes:
             value["holes"] = self.holes
+        if self.origin:
+            value["origin"] = self.origin
         return value
 
     @classmethod
@@ -203,6 +215,7 @@ class Label:
                 value.get("radius", 0.0),
                 value.get("note", ""),
                 tuple(value.get("holes", ())),
+                value.get("origin", ""),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise LabelError("A label needs an id, a class, a kind and coordinates.") from error
@@ -242,6 +255,12 @@ def hsl_to_hex(hue: float, saturation: float, lightness: float) -> str:
         return round(255 * (light - a * max(-1, min(k - 3, 9 - k, 1))))
 
     return f"#{channel(0):02x}{channel(8):02x}{channel(4):02x}"
+
+
+def near_any(place: tuple[float, float], boxes: Iterable[tuple[float, float, float, float]]) -> bool:
+    """Whether a place (x, y) lies in one of boxes (west, south, east, north), their edges included."""
+    x, y = place
+    return any(west <= x <= east and south <= y <= north for west, south, east, north in boxes)
 
 
 def with_class(label: Label, class_id: int) -> Label:

@@ -303,14 +303,19 @@ def score_facts(score: RegressionScore, unit: str = "") -> list[str]:
     if not result:
         return list(score.remarks)
     how = "blocks of ground" if result["split"] == "blocked" else "whole plots"
-    interval = result["r2_interval"]
-    firm = "" if interval is None else f", with other plots {interval[0]:.2f} to {interval[1]:.2f}"
     first = (
-        f"With {how} held out ({result['n_test']} plots): R2 {result['r2']:.2f}{firm}; RMSE {result['rmse']:.3g}{unit}, mean error "
+        f"With {how} held out ({result['n_test']} plots): R2 {result['r2']:.2f}; RMSE {result['rmse']:.3g}{unit}, mean error "
         f"{result['mae']:.3g}{unit}, bias {result['bias']:+.2g}{unit}; margins hold {100 * result['coverage']:.0f} % (promised: "
         f"{100 * COVERAGE:.0f} %)."
     )
-    return [line for line in (first, score.gap, *score.remarks) if line]
+    whole, second = result["map_r2"], ""
+    if whole is not None:
+        second = (
+            f"The map itself, over the region: R2 {whole['value']:.2f}, {whole['low']:.2f} to {whole['high']:.2f} (95 % sure if "
+            "the plots were drawn by chance; left out in turn, with nothing around them: "
+            f"{whole['heaps']} plots or heaps)."
+        )
+    return [line for line in (first, second, score.gap, *score.remarks) if line]
 
 
 def mean_sentences(made: RegressionMap, score: RegressionScore, grid: Grid, unit: str = "") -> list[str]:

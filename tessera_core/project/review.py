@@ -26,7 +26,7 @@ from tessera_core.errors import ProjectError
 from tessera_core.export.zone_table import ZoneTable
 from tessera_core.grid import Grid
 from tessera_core.labels.colors import color_for
-from tessera_core.labels.model import Label, LabelClass
+from tessera_core.labels.model import SUGGESTION, Label, LabelClass
 from tessera_core.project.monitor import NewPlace, NewPlaces, outlines_of
 from tessera_core.project.project import Project
 
@@ -291,7 +291,7 @@ def add_labels(project: Project, review: Review) -> int:
     """
     classes, labels = waiting(project, review)
     used = {label.class_id for label in labels}
-    count = project.log.import_labels([c for c in classes if c.id in used], labels)
+    count = project.log.import_labels([c for c in classes if c.id in used], labels, origin=SUGGESTION)
     if project.settings.label_year != review.years[1]:
         project.update(label_year=review.years[1])
     return count

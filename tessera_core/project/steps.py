@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tessera_core.labels.model import Label
+from tessera_core.labels.model import Label, near_any
 from tessera_core.project.project import Project
 from tessera_core.types import BBox
 
@@ -56,6 +56,4 @@ def note_labels(project: Project, added: Iterable[Label], suggested: Iterable[BB
     """
     boxes = list(suggested)
     for label in added:
-        x, y = label.rings[0][0]
-        near = any(west <= x <= east and south <= y <= north for west, south, east, north in boxes)
-        take(project, CORRECT, *([SUGGESTED] if near else []))
+        take(project, CORRECT, *([SUGGESTED] if near_any(label.rings[0][0], boxes) else []))

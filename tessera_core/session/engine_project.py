@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import InputError, LabelError, TesseraError
-from tessera_core.labels.model import Label, new_id
+from tessera_core.labels.model import IMPORTED, Label, new_id
 from tessera_core.project.classify import (
     check_confidence,
     head_choice,
@@ -175,7 +175,7 @@ class EngineProject:
         from tessera_core.project.label_files import read_for
 
         found = read_for(self.project, path, field, hints=Hints(layer=layer))
-        count = self.project.log.import_labels(found.classes, found.labels)
+        count = self.project.log.import_labels(found.classes, found.labels, origin=IMPORTED)
         return {"added": count, "report": found.report.to_json(), **self.labels()}
 
     # ------------------------------------------------------------------------------------------------------- what is shown

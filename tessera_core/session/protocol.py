@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from tessera_core.errors import LabelError, TesseraError
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.log import LabelLog
-from tessera_core.labels.model import Label
+from tessera_core.labels.model import SUGGESTION, Label, near_any
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session.payload import shown
+from tessera_core.types import BBox
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,13 @@ class ProtocolState:
     notes: tuple[tuple[int, str], ...] = ()
 
 
-def apply_message(labels: LabelLog, display: DisplayGrid, message: object, state: ProtocolState) -> ProtocolState:
+def apply_message(
+    labels: LabelLog,
+    display: DisplayGrid,
+    message: object,
+    state: ProtocolState,
+    suggested: Sequence[BBox] = (),
+) -> ProtocolState:
     """Apply one message of the browser to the label log; never raises.
 
     Args:
@@ -75,6 +82,7 @@ def apply_message(labels: LabelLog, display: DisplayGrid, message: object, state
         display: the grid the browser draws on.
         message: ``{"epoch": str, "n": int, "want": {"confidence": bool, "selected": str}, "ops": [{"id": int, "do": str, ...}]}``.
         state: as returned for the message before.
+        suggested: boxes in the CRS of the labels around places that were suggested; a label there notes that.
 
     Returns:
         The state to answer with.
@@ -104,21 +112,25 @@ def apply_message(labels: LabelLog, display: DisplayGrid, message: object, state
     try:
         # One lock and one flush to disk for the whole message.
         with labels.batch():
-            state = _apply_all(labels, display, fresh, state)
+            state = _apply_all(labels, display, fresh, state, suggested)
     except TesseraError as error:
         state = _noted(replace(state, ack=fresh[-1]["id"]), fresh[-1]["id"], str(error))
     return state
 
 
 def _apply_all(
-    labels: LabelLog, display: DisplayGrid, operations: list[Mapping[str, Any]], state: ProtocolState
+    labels: LabelLog,
+    display: DisplayGrid,
+    operations: list[Mapping[str, Any]],
+    state: ProtocolState,
+    suggested: Sequence[BBox],
 ) -> ProtocolState:
     for op in operations:
         if op["id"] <= state.ack:
             continue
         state = replace(state, ack=op["id"])
         try:
-            created = _apply(labels, display, op, state)
+            created = _apply(labels, display, op, state, suggested)
             if created is not None:
                 state = replace(state, created=(*state.created, (op["id"], created))[-MAX_CREATED:])
         except TesseraError as error:
@@ -130,11 +142,13 @@ def _apply_all(
     return state
 
 
-def _apply(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state: ProtocolState) -> int | None:
+def _apply(
+    labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state: ProtocolState, suggested: Sequence[BBox]
+) -> int | None:
     """Do one operation; returns the id of a class that it added."""
     match op.get("do"):
         case "add":
-            _add(labels, display, op, state)
+            _add(labels, display, op, state, suggested)
         case "undo":
             labels.undo()
         case "redo":
@@ -165,7 +179,9 @@ def _fitting_color(labels: LabelLog, name: str) -> str:
     return color_for(name, classes, max((c.id for c in classes), default=0) + 1)
 
 
-def _add(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state: ProtocolState) -> None:
+def _add(
+    labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state: ProtocolState, suggested: Sequence[BBox]
+) -> None:
     new = f"{state.epoch}-{op['id']}"
     kind = op.get("tool")
     if not isinstance(kind, str) or kind not in GEOMETRIES:
@@ -175,7 +191,8 @@ def _add(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state: P
     radius = _radius(op.get("radius", 0)) if kind in ("brush", "erase") else 0.0
     xy = _located(kind, _points(op.get("pts"), GEOMETRIES[kind]), radius, display)
     class_id = None if kind == "erase" else _class_id(op, "class", state)
-    labels.add(kind, class_id, xy, radius * _pixel_length(display), id=new)
+    origin = SUGGESTION if kind != "erase" and near_any(xy[0], suggested) else ""
+    labels.add(kind, class_id, xy, radius * _pixel_length(display), id=new, origin=origin)
 
 
 def _edit(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state: ProtocolState) -> None:

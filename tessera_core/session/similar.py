@@ -15,7 +15,7 @@ from tessera_core.analysis.spread import spread_places
 from tessera_core.errors import LabelError
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.log import LabelLog
-from tessera_core.labels.model import Label, LabelClass, new_id
+from tessera_core.labels.model import GROUP, Label, LabelClass, new_id
 from tessera_core.raster import EmbeddingRaster
 
 # Enough for a head to learn a class from, few enough to be looked through.
@@ -109,4 +109,4 @@ def label_area(
         ]
     if not labels:
         raise LabelError("No pixel is that much alike; lower the percentage or add another example.")
-    return log.import_labels(classes.values(), labels)
+    return log.import_labels(classes.values(), labels, origin=GROUP)

@@ -197,3 +197,66 @@ def test_wilson_matches_the_textbook_and_places_bound_the_trials():
 def test_stops_when_asked():
     with pytest.raises(Cancelled):
         live_score(labelled_fields(), make_head("ridge"), cancelled=lambda: True)
+
+
+def _doubtful_ground(rng, n_random=60, n_doubtful=60):
+    """Two kinds that overlap: labels by chance, and labels where the map is in doubt; and how often the map is right at all."""
+    kind = rng.integers(0, 2, (256, 256))
+    x = np.stack([np.where(kind == 1, 1.0, -1.0) + rng.normal(size=kind.shape), rng.normal(size=kind.shape)], -1)
+    raster = make_raster(x)
+    flat = np.concatenate(
+        [
+            rng.choice(kind.size, n_random, replace=False),
+            rng.choice(np.flatnonzero(abs(x[..., 0].ravel()) < 0.3), n_doubtful, replace=False),
+        ]
+    )
+    flat, first = np.unique(flat, return_index=True)
+    rows, cols = np.divmod(flat, 256)
+    y = kind[rows, cols] + 1
+    samples = Samples(
+        CodeFeatures.at(raster, rows, cols), y, np.arange(len(y)), rows, cols, {1: "Low", 2: "High"},
+        suggested=first >= n_random,
+    )  # fmt: skip
+    fitted = make_head("prototype").fit_at(raster, rows, cols, y)
+    everywhere = np.divmod(np.arange(kind.size), 256)
+    right = fitted.classes_[fitted.proba_at(raster, *everywhere).argmax(1)] == kind.ravel() + 1
+    return samples, float(right.mean())
+
+
+def test_labels_where_the_app_suggested_them_do_not_make_the_map_look_worse():
+    samples, truth = _doubtful_ground(np.random.default_rng(3))
+    found, blind = (live_score(one, make_head("prototype")) for one in (samples, replace(samples, suggested=None)))
+    assert blind.accuracy < truth - 0.08
+    assert found.interval[0] < truth < found.interval[1]
+    assert abs(found.accuracy - truth) < 0.06
+    assert any("that the app suggested: 60 of" in note for note in found.notes)
+    # Counted as they are, weighed as they were chosen.
+    assert found.n_labels == sum(c.labels for c in found.per_class) == len(samples.y)
+    assert found.interval[1] - found.interval[0] > blind.interval[1] - blind.interval[0]
+    # What a random split claims is of labels that count the same.
+    assert found.naive == pytest.approx(found.accuracy, abs=0.08)
+
+
+def test_where_nobody_knows_how_sure_the_map_is_elsewhere_suggested_labels_only_teach():
+    samples, truth = _doubtful_ground(np.random.default_rng(4))
+    bare = replace(samples, features=replace(samples.features, raster=None))
+    found = live_score(bare, make_head("prototype"))
+    assert found.n_labels == int((~samples.suggested).sum())
+    assert found.interval[0] < truth < found.interval[1]
+    assert any("left out of its score" in note for note in found.notes)
+    few = live_score(take(bare, np.flatnonzero(samples.suggested)), make_head("prototype"))
+    assert any("likely too low" in note for note in few.notes)
+
+
+def test_labels_in_easy_places_are_told_with_how_much_they_flatter():
+    rng = np.random.default_rng(5)
+    samples, truth = _doubtful_ground(rng, 400, 1)
+    x = samples.features.codes[:, 0] * samples.features.scales
+    easy = take(replace(samples, suggested=None), np.flatnonzero(abs(x) > 0.8))
+    found = live_score(easy, make_head("prototype"))
+    (told,) = [note for note in found.notes if "easy places" in note]
+    assert found.accuracy > truth + 0.03
+    points = int(told.partition("%, ")[2].partition(" points")[0])
+    assert abs(100 * found.accuracy - points - 100 * truth) < 6
+    spread = live_score(replace(samples, suggested=None), make_head("prototype"))
+    assert not any("easy places" in note for note in spread.notes)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from argparse import Namespace
+from pathlib import Path
 
-from tessera_core.bench import trust, trust_numbers, trust_ways
+import numpy as np
+import pytest
+
+from tessera_core.bench import trust, trust_numbers, trust_scores, trust_ways
+from tessera_core.errors import InputError
 
 
 def test_intervals_hold_where_plain_ones_do_not() -> None:
@@ -51,3 +56,24 @@ def test_numbers_are_measured_on_landscapes_of_which_all_is_known() -> None:
     assert easy["power"] > 0.6
     assert hopeless["found"] == hopeless["power"] == 0
     assert len(list(trust_numbers.tables(result))) > 18
+
+
+def test_scores_are_measured_by_how_labels_were_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust_scores, "ROWS", (("suggestions", 2, 30),))
+    result = trust_scores.measure(2, 5)
+    (row,) = result["scores"]
+    # Suggestions lie where the map is least sure: who does not know that thinks too little of it.
+    assert row["blind_off"] < row["off"]
+    assert 0 <= row["holds"] <= 1
+    assert "2 a class and 30 suggested" in " ".join(trust_scores.tables(result))
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    region = next(r for r in trust.REGIONS if r.title == "4 x 10 places, .99")
+    path = tmp_path / "state.json"
+    first = trust.measure([region], 40, 3, once=trust.Once(path, "3"))
+    # Another seed, were it measured again; the file knows it.
+    assert trust.measure([region], 40, 8, once=trust.Once(path, "3"))["rows"] == first["rows"]
+    assert trust.measure([region], 40, 8, once=trust.Once(path, "8"))["rows"] != first["rows"]
+    with pytest.raises(InputError, match="says nothing"):
+        trust.run(Namespace(draws=3))

@@ -230,6 +230,21 @@ def test_merging_gives_the_labels_to_the_other_class(log):
         log.merge_classes(2, 2)
 
 
+def test_how_a_label_was_chosen_is_kept_and_files_without_it_still_open(log):
+    mine = log.add("point", 1, [(0, 0)], origin="suggestion")
+    assert log.add("point", 1, [(1, 1)]).origin == ""
+    theirs = [Label("file", 1, "point", ((2, 2),)), Label("drawn", 1, "point", ((3, 3),), origin="sampled")]
+    log.import_labels([LabelClass(1, "Wood", "#008000")], theirs, origin="imported")
+    assert [label.origin for label in log.labels] == ["suggestion", "", "imported", "sampled"]
+    kept = LabelLog(log.path)
+    assert kept.labels == log.labels
+    before = {key: value for key, value in mine.to_json().items() if key != "origin"}
+    assert Label.from_json(before).origin == ""
+    assert "origin" not in Label.from_json(before).to_json()
+    for later in ("telepathy", 7, ["suggestion"]):
+        assert Label.from_json(before | {"origin": later}).origin == ""
+
+
 def test_an_import_is_one_event_and_matches_classes_by_name(log):
     theirs = [LabelClass(1, "WATER", "#0000ff"), LabelClass(2, "Bog", "#00ff00")]
     labels = [Label("same", 1, "point", ((0, 0),)), Label("same", 2, "point", ((1, 1),))]

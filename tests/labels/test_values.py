@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tessera_core.assess.evaluate import CrossValidation
 from tessera_core.assess.regression import (
-    HeldOutValues,
     RegressionSamples,
     evaluate_regression,
     judge_regression,
-    r2_interval,
+    map_r2,
     read_regression_samples,
     regression_samples,
     regression_scores,
@@ -210,15 +210,42 @@ def test_a_plot_of_many_pixels_counts_once():
     judged = judge_regression(samples, make_regression_head("ridge-regression"), CrossValidation("blocked"))
     assert judged.result["n_test"] == 64
     assert judged.held_out.truth.tolist() == list(range(64))
-    low, high = judged.result["r2_interval"]
-    assert low < judged.result["r2"] < high
+    found = judged.result["map_r2"]
+    assert found["low"] < found["value"] < found["high"] < 1
+    # Each plot is a heap of its own, however many pixels it has.
+    assert found["heaps"] == 64
     # Noise does not know the plots' numbers.
     assert judged.result["r2"] < 0.2
     json.dumps(judged.result, allow_nan=False)
 
 
-def test_the_interval_of_one_block_is_not_known():
-    one = HeldOutValues(np.arange(3), np.arange(3.0), np.arange(3.0), np.ones(3), np.zeros(3, int))
-    assert r2_interval(one) is None
-    two = HeldOutValues(np.arange(4), np.arange(4.0), np.arange(4.0), np.ones(4), np.array([0, 0, 1, 1]))
-    assert r2_interval(two) == (1, 1)
+def _plots(n: int, at: np.ndarray, seed: int = 1) -> RegressionSamples:
+    """Plots of a number that vectors tell half of, n of them at rows and columns."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(64, 64, 8))
+    values = x[..., 0] + rng.normal(size=(64, 64))
+    rows, cols = at
+    return RegressionSamples(values[rows, cols], np.arange(n), rows, cols).with_embeddings(make_raster(x))
+
+
+def test_r2_of_the_map_itself_has_an_interval_that_narrows_with_plots_that_lie_apart():
+    head, widths = make_regression_head("ridge-regression"), []
+    for n in (30, 240):
+        found = map_r2(_plots(n, np.divmod(np.random.default_rng(n).choice(4096, n, replace=False), 64)), head)
+        assert found.low < 0.5 < found.high
+        widths.append(found.high - found.low)
+    assert widths[1] < widths[0] / 2
+    # As many plots on six heaps know far less.
+    corners = np.array([(0, 0), (0, 50), (25, 25), (50, 0), (50, 50), (25, 0)])
+    within = np.stack(np.divmod(np.arange(40), 8), 1)
+    heaped = map_r2(_plots(240, (corners.repeat(40, 0) + np.tile(within, (6, 1))).T), head)
+    assert heaped.heaps == 6
+    assert heaped.high - heaped.low > widths[1]
+
+
+def test_of_few_plots_or_equal_numbers_no_interval_is_made_up():
+    head = make_regression_head("ridge-regression")
+    at = np.array([(1, 60), (20, 5), (40, 33), (60, 12)]).T
+    assert map_r2(_plots(4, at), head) is None
+    many = _plots(30, np.divmod(np.random.default_rng(0).choice(4096, 30, replace=False), 64))
+    assert map_r2(replace(many, values=np.full(30, 2.0)), head) is None

@@ -356,7 +356,8 @@ def test_every_door_maps_and_scores_the_same_number(region, project, tmp_path, c
     scored = told("evaluate", tmp_path / "E", *labels)
     for name in ("r2", "rmse", "mae", "bias", "coverage", "n_test", "split"):
         assert scored[name] == export["score"][name] == score.result[name]
-    assert tuple(scored["r2_interval"]) == tuple(export["score"]["r2_interval"]) == score.result["r2_interval"]
+    assert scored["map_r2"] == export["score"]["map_r2"] == score.result["map_r2"]
+    assert scored["map_r2"]["low"] < scored["map_r2"]["high"]
     assert tuple(scored["remarks"]) == score.remarks
 
 

@@ -428,3 +428,16 @@ def test_a_class_can_be_used_before_its_id_is_known() -> None:
     state = apply_message(log, DISPLAY, message(again, add(5, class_id=-4), n=3), state)
     assert len(log.labels) == 2
     assert [op_id for op_id, _ in state.notes] == [4, 5]
+
+
+def test_a_label_where_a_place_was_suggested_keeps_that_and_no_other_does(tmp_path: Path) -> None:
+    log = LabelLog(tmp_path / "labels.jsonl")
+    log.add_class("Wood")
+    x, y = (float(v) for v in GRID.pixel_to_xy(10.5, 20.5))
+    boxes = [(x - 15, y - 15, x + 15, y + 15)]
+    ops = [add(1, 10.2, 20.9), add(2, 30, 20), add(3, 10, 20, "brush", radius=1), add(4, 10, 20, "erase", radius=1)]
+    apply_message(log, DISPLAY, message(*ops), ProtocolState(), boxes)
+    wanted = ["suggestion", "", "suggestion", ""]
+    assert [label.origin for label in log.labels] == wanted
+    log.edit_label(log.labels[0].id, note="wet")
+    assert [label.origin for label in LabelLog(log.path).labels] == wanted

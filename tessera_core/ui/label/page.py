@@ -110,7 +110,9 @@ def _on_ops(project: Project) -> None:
     # Who has that many labels needs no list of next steps, and a click shall not wait for it.
     listed = had_map and len(log.labels) < _STEPS_UP_TO and steps.open_steps(project)
     known = {label.id for label in log.labels} if listed else None
-    protocol = apply_message(log, session.live.display, label_map.message(key), _protocol(key))
+    protocol = apply_message(
+        log, session.live.display, label_map.message(key), _protocol(key), session.suggested_places
+    )
     # One assignment each: a run may be interrupted between two.
     st.session_state[_PROTOCOL] = {key: protocol}
     st.session_state[_RUNS] = st.session_state.get(_RUNS, 0) + 1

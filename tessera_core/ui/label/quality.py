@@ -42,7 +42,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         return
     label_card(insight.card)
     if score.accuracy is None or score.interval is None:
-        st.markdown(humanize.escape(score.headline))
+        st.markdown(humanize.escape(relay(score.headline)))
         return
     steps.take(project, steps.CONFIDENCE)
     low, high = score.interval
@@ -61,11 +61,11 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     )
     for sentence in (score.gap, score.weakest, score.confused, *score.notes):
         if sentence:
-            st.markdown(f":small[{humanize.escape(sentence)}]")
+            st.markdown(f":small[{humanize.escape(relay(sentence))}]")
     _per_class(session, project)
     calibration = insight.calibration
     if calibration is not None:
-        st.markdown(f"**Confidence.** :small[{humanize.escape(calibration.sentence)}]")
+        st.markdown(t("**Confidence.**") + f" :small[{humanize.escape(relay(calibration.sentence))}]")
         if st.toggle(t("Show it as a plot"), key=f"label_reliability_{project.key}"):
             _reliability(calibration)
     _curve(project, scene)

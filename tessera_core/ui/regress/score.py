@@ -79,9 +79,16 @@ def guesses(context: RegressContext, made: RegressionMap, score: RegressionScore
 def _figures(context: RegressContext, score: RegressionScore) -> None:
     result, unit = score.result, context.unit
     left, right = st.columns(2, gap="small")
-    interval = result["r2_interval"]
+    whole = result["map_r2"]
     firm = (
-        "" if interval is None else t(" With other plots: R² {r2} to {r22}.", r2=_r2(interval[0]), r22=_r2(interval[1]))
+        ""
+        if whole is None
+        else t(
+            " The map itself, over the region: R² {r2}, {low} to {high} (95 % sure if your plots were drawn by chance).",
+            r2=_r2(whole["value"]),
+            low=_r2(whole["low"]),
+            high=_r2(whole["high"]),
+        )
     )
     left.metric(
         t("Differences explained (R²)"),
