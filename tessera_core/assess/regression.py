@@ -429,12 +429,13 @@ def map_r2(
     if not (np.isfinite(middle) and np.isfinite(without).all()):
         return None
     half = _widened(len(truth)) * float(t.ppf(0.975, count - 1)) * float(without.std() * (count - 1) ** 0.5)
-    return MapR2(*(1 - float(np.exp(middle + step)) for step in (0.0, half, -half)), count)
+    value, low, high = (1 - float(np.exp(middle + step)) for step in (0.0, half, -half))
+    return MapR2(value, low, high, count)
 
 
 def _widened(labels: int) -> float:
     """How many times as wide the interval of :func:`map_r2` is for what the draw of the plots that teach adds."""
-    return float((1.2 + 40 / labels) ** 0.5)
+    return float((1 + 45 / labels) ** 0.5)
 
 
 def regression_scores(

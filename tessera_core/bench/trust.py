@@ -8,6 +8,7 @@ Olofsson et al. (2014). The seed is of this measurement only: the method was set
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -174,7 +175,7 @@ def measure(regions: Sequence[Checked], draws: int, seed: int = SEED, *, once: O
     once = once or Once(None, "")
     rows: list[dict[str, Any]] = []
     for number, region in enumerate(regions):
-        rows += once(region.title, lambda region=region, number=number: _rows(region, draws, seed + number))  # type: ignore[misc]
+        rows += once(region.title, functools.partial(_rows, region, draws, seed + number))
     result: dict[str, Any] = {"bench": "trust", "draws": draws, "seed": seed, "rows": rows}
     for key, name in (("worst", "holds"), ("plain_worst", "plain_holds")):
         result[key] = min(row[name] for row in rows)
