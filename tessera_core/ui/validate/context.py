@@ -46,7 +46,7 @@ def _print(current: Validation) -> str:
     """Of places, answers and what the map says there: equal where the figures are."""
     sample = current.sample
     parts = (validate.fingerprint(current), sample.mapped.tolist(), sorted(sample.sizes.items()))
-    more = (sorted((sample.counted or {}).items()), current.grid.pixel_area_m2, current.grid.georeferenced)
+    more = (sorted((sample.counted or {}).items()), current.grid.to_json())
     return hashlib.sha256(repr((*parts, *more)).encode()).hexdigest()
 
 
