@@ -435,7 +435,7 @@ def map_r2(
 
 def _widened(labels: int) -> float:
     """How many times as wide the interval of :func:`map_r2` is for what the draw of the plots that teach adds."""
-    return float((1 + 45 / labels) ** 0.5)
+    return float((1.1 + 42 / labels) ** 0.5)
 
 
 def regression_scores(
