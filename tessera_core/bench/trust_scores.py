@@ -85,7 +85,7 @@ def _labels(
     )
     mine = len(at)
     while len(at) < mine + suggested:
-        head = make_head(DEFAULT_HEAD).fit_at(raster, *at.T, truth[tuple(at.T)])
+        head = make_head(DEFAULT_HEAD).fit_at(raster, at[:, 0], at[:, 1], truth[at[:, 0], at[:, 1]])
         next_ = next_queries(raster, head, at[:, 0], at[:, 1], {}, seed=len(at))
         if not next_:
             break
@@ -106,7 +106,7 @@ def _samples(
 
 def _right(raster: EmbeddingRaster, truth: NDArray[np.int64], at: NDArray[np.int64], rng: np.random.Generator) -> float:
     """Share of the region at which the map of these labels is right."""
-    head = make_head(DEFAULT_HEAD).fit_at(raster, *at.T, truth[tuple(at.T)])
+    head = make_head(DEFAULT_HEAD).fit_at(raster, at[:, 0], at[:, 1], truth[at[:, 0], at[:, 1]])
     tried = np.divmod(rng.choice(truth.size, _TRIED, replace=False), SIZE)
     return float((head.classes_[head.proba_at(raster, *tried).argmax(1)] == truth[tried]).mean())
 
