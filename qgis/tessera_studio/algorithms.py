@@ -30,7 +30,7 @@ from qgis.core import (
 
 from . import environment
 
-HEADS = ("prototype", "ridge", "logistic", "knn", "forest", "boosting", "mlp", "unet")
+HEADS = ("prototype", "ridge", "logistic", "knn", "forest", "boosting", "mlp", "unet", "auto")
 HEAD_NAMES = (
     "Class means: best with few labels",
     "Ridge: as good with many labels",
@@ -40,6 +40,7 @@ HEAD_NAMES = (
     "Gradient boosting",
     "Neural network",
     "U-Net: sees shapes",
+    "Automatic: class means, logistic regression or both, as the labels say",
 )
 
 

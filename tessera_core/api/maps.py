@@ -26,7 +26,7 @@ def make_head(name: str = "prototype", *, neighbourhood: int = 1, **params: Any)
     """An unfitted head (a scikit-learn estimator over embeddings).
 
     Args:
-        name: for classes prototype, ridge, logistic, knn, forest, boosting, mlp, unet; for measured values ridge-regression,
+        name: for classes prototype, auto, ridge, logistic, knn, forest, boosting, mlp, unet; for measured values ridge-regression,
             forest-regression, mlp-regression.
         neighbourhood: edge of the square around a pixel that it looks at: 1, 3 or 5.
         params: of the head.

@@ -71,6 +71,7 @@ ENTRIES = (
     RaceEntry("ridge", "ridge"),
     RaceEntry("logistic", "logistic"),
     RaceEntry("prototype", "prototype"),
+    RaceEntry("auto", "auto"),
     RaceEntry("knn", "knn"),
     RaceEntry("ridge 3x3", "ridge", neighbourhood=3),
     RaceEntry("ridge 5x5", "ridge", neighbourhood=5),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LABEL_PATHS = {"embeddings": Input(), "labels": Input(), "tree": Input()}
 # The keys of tessera_core.heads.HEADS and REGRESSION_HEADS, which are not imported before arguments are checked.
-HEAD_NAMES = ("prototype", "ridge", "logistic", "knn", "forest", "boosting", "mlp", "unet")
+HEAD_NAMES = ("prototype", "auto", "ridge", "logistic", "knn", "forest", "boosting", "mlp", "unet")
 REGRESSION_HEAD_NAMES = ("ridge-regression", "forest-regression", "mlp-regression")
 LABELS_HELP = "GeoJSON, GPKG, CSV, KML, zipped shapefile, or class raster (0 = unlabelled)"
 

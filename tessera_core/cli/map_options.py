@@ -196,12 +196,15 @@ def parts_of(made: MappedClasses) -> dict[str, Any] | None:
 
 def _of_classes(made: MappedClasses) -> dict[str, Any]:
     from tessera_core.areas import summed_percent
+    from tessera_core.heads.auto import reason
 
     result: dict[str, Any] = {"temperature": round(made.head.applied_temperature_, 6)}
     if (trained := made.trained) is not None:
         result |= training_of(trained)
         if (parts := parts_of(made)) is not None:
             result["parts"] = parts
+        if why := reason(made.head):
+            result["method"] = why
     if made.labels is None and (outside := made.outside_applicability()) is not None:
         result["unlike_training"] = {
             "share": round(outside.share, 4),
@@ -272,6 +275,8 @@ def report(result: dict[str, Any]) -> str:
         lines.append(f"  {one['name']:<{width}}  {one['pixels']:>10} pixels{area}")
     if any(one["hectares"] is not None for one in result["classes"]):
         lines.append(CAVEAT)
+    if "method" in result:
+        lines.append(result["method"])
     if "parts" in result:
         lines.append(result["parts"]["sentence"])
     if "unlike_training" in result:

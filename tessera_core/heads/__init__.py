@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from tessera_core.heads.auto import AutoHead
 from tessera_core.heads.boosting import BoostingHead
 from tessera_core.heads.choice import DEFAULT_HEAD, HeadChoice
 from tessera_core.heads.classification import Head
@@ -30,6 +31,7 @@ HEADS.update(
             RidgeHead,
             LogisticHead,
             PrototypeHead,
+            AutoHead,
             KNNHead,
             ForestHead,
             BoostingHead,
@@ -46,6 +48,7 @@ __all__ = [
     "HEADS",
     "INSTANT_HEADS",
     "REGRESSION_HEADS",
+    "AutoHead",
     "BoostingHead",
     "ClassMap",
     "ForestHead",

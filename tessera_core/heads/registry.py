@@ -18,10 +18,11 @@ HEADS: dict[str, type[Head]] = {}
 # For labels that are numbers.
 REGRESSION_HEADS: dict[str, type[RegressionHead]] = {}
 # Fast enough to be refitted and repainted after every label.
-INSTANT_HEADS = ("ridge", "logistic", "prototype", "knn")
+INSTANT_HEADS = ("ridge", "logistic", "prototype", "knn", "auto")
 # What a person chooses from, with what to expect; a tree is used where the project has one.
 CHOICES: dict[str, str] = {
     "prototype": "Class means: instant, and the best with few labels.",
+    "auto": "Automatic: instant; class means with few labels, more and more logistic regression with many.",
     "ridge": "Ridge: instant; as good with many labels.",
     "logistic": "Logistic regression: instant; for classes that overlap.",
     "knn": "Nearest neighbours: instant in small regions; for classes that have several faces.",

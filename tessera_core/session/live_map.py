@@ -20,6 +20,7 @@ import numpy as np
 
 from tessera_core.areas import MappedArea, hectares, mapped_areas
 from tessera_core.errors import HeadError
+from tessera_core.heads.auto import reason
 from tessera_core.heads.blocks import learnt
 from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.labels.log import LabelLog
@@ -52,6 +53,7 @@ class Reading:
         hint: the next thing to do, or why there is no map; empty when all is well.
         areas: what each class id covers of the map.
         parts: how much each part of joined embeddings counts, in a sentence; empty where none was weighed.
+        method: what the head chose for these labels, in a sentence; empty where it has nothing to choose.
     """
 
     version: int
@@ -62,6 +64,7 @@ class Reading:
     hint: str
     areas: dict[int, MappedArea]
     parts: str = ""
+    method: str = ""
 
 
 class LiveMap:
@@ -226,25 +229,26 @@ class LiveMap:
         if known is not None and (known.version, known.head, known.temperature) == (version, head, temperature):
             return known
         hint = next_step(labels)
-        mapped, areas, preview, parts = None, {}, False, ""
+        mapped, areas, preview, told = None, {}, False, ("", "")
         if not hint:
             try:
-                mapped, preview, parts = self._map(labels, head, temperature)
+                mapped, preview, told = self._map(labels, head, temperature)
                 areas = mapped_areas(mapped.classes, self.raster.grid)
             except HeadError as error:
                 hint = str(error)
-        self._reading = Reading(version, head, temperature, preview, mapped, hint, areas, parts)
+        self._reading = Reading(version, head, temperature, preview, mapped, hint, areas, *told)
         return self._reading
 
-    def _map(self, labels: LabelLog, head: HeadChoice, temperature: float) -> tuple[ClassMap, bool, str]:
-        """The map, whether it is only a quick one in the place of a slow head's, and what its head learnt of joined parts."""
+    def _map(self, labels: LabelLog, head: HeadChoice, temperature: float) -> tuple[ClassMap, bool, tuple[str, str]]:
+        """The map, whether it is only a quick one in the place of a slow head's, and what its head learnt of joined parts and
+        chose."""
         if not is_instant(head):
             if self._slow is not None and self._slow[:2] == (labels.version, head):
-                return self._slow[2], False, ""
-            return self._scene().predict(fit_labels(labels.labels, self.raster, DEFAULT_HEAD)), True, ""
+                return self._slow[2], False, ("", "")
+            return self._scene().predict(fit_labels(labels.labels, self.raster, DEFAULT_HEAD)), True, ("", "")
         fitted = fit_labels(labels.labels, self.raster, head)
         mapped = self._scene().predict(fitted if temperature == 1 else fitted.temperature_scaled(temperature))
-        return mapped, False, learnt(fitted, self.raster.provenance)
+        return mapped, False, (learnt(fitted, self.raster.provenance), reason(fitted))
 
     def _picture(self, reading: Reading, classes: Sequence[LabelClass], confidence: bool) -> tuple[bytes, int, str]:
         """PNG bytes, levels of confidence in it, and what names the picture."""

@@ -56,7 +56,13 @@ def tessera(capsys, *words):
 
 
 @pytest.mark.parametrize(
-    "options", [["--head", "forest", "--neighbourhood", "3"], ["--neighbourhood", "5"], ["--head", "boosting"]]
+    "options",
+    [
+        ["--head", "forest", "--neighbourhood", "3"],
+        ["--neighbourhood", "5"],
+        ["--head", "boosting"],
+        ["--head", "auto"],
+    ],
 )
 def test_heads_map_are_saved_and_scored(region, capsys, options):
     code, made, err = tessera(
@@ -65,6 +71,7 @@ def test_heads_map_are_saved_and_scored(region, capsys, options):
     )  # fmt: skip
     assert code == 0, err
     assert [c["name"] for c in made["classes"]] == ["Oak", "Spruce", "Lake", "Hay"]
+    assert ("logistic regression" in made.get("method", "")) == ("auto" in options)
     code, _, _ = tessera(capsys, "map", "E", "--use-head", "h.safetensors", "--out", "n.tif", "--json")
     assert code == 0
     with rasterio.open("m.tif") as first, rasterio.open("n.tif") as second:

@@ -32,6 +32,7 @@ LEFT_OUT = (
 DECLARED: dict[str, dict[str, str]] = {
     "ridge": {WEIGHTS: LEFT_OUT},
     "logistic": {},
+    "auto": {WEIGHTS: "as prototype, which is part of it"},
     "prototype": {WEIGHTS: "how far the covariance is trusted, and the temperature, come from the number of labels"},
     "knn": {WEIGHTS: "neighbours are counted; of weights only 0 tells, which leaves a label out"},
     "forest": {WEIGHTS: "each tree draws labels, not their weights"},

@@ -147,7 +147,10 @@ def test_nothing_is_computed_twice() -> None:
         == live.message("k", log, HeadChoice("ridge"), ProtocolState(), 3)[-50:]
     )
     assert live.reading(log, HeadChoice("ridge")) is first
-    assert live.reading(log, HeadChoice("prototype")) is not first
+    means = live.reading(log, HeadChoice("prototype"))
+    assert means is not first
+    assert means.method == ""
+    assert live.reading(log, HeadChoice("auto")).method.startswith("Logistic regression, because no class has two")
 
 
 def test_confidence_is_sent_only_when_asked_for() -> None:

@@ -29,6 +29,7 @@ from tessera_core.periods import is_period, period
 # Kinds of heads in words that need no glossary.
 CLASSIFIERS = {
     "prototype": later("class means (prototype)"),
+    "auto": later("linear (class means with logistic regression, as the labels say)"),
     "ridge": later("linear (ridge)"),
     "logistic": later("linear (logistic regression)"),
     "knn": later("nearest neighbours"),

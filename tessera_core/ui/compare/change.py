@@ -56,7 +56,7 @@ STEP_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7"
 Mark = tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[float, float], ...]]
 Marks = list[Mark]
 # A map of the project's labels is made beside the slider by these heads up to so many pixels.
-_QUICK, _AT_ONCE = ("prototype", "ridge", "logistic"), 1_500_000
+_QUICK, _AT_ONCE = ("prototype", "auto", "ridge", "logistic"), 1_500_000
 _VIEWS = {"one": later("One map"), "swipe": later("Divider"), "beside": later("Side by side")}
 
 

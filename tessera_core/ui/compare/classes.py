@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tessera_core.export.map_layout import MapLayout
 
 MOST_ROWS = 12
-PLAIN_HEADS = ("ridge", "logistic", "prototype", "knn", "forest", "mlp", "boosting")
+PLAIN_HEADS = ("ridge", "logistic", "prototype", "auto", "knn", "forest", "mlp", "boosting")
 # Bands of the plot narrower than this share of the region are left out.
 _LEAST_SHARE = 0.001
 

@@ -71,8 +71,10 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     about = relay(CHOICES.get(choice.name, "")).partition(":")[2].strip()
     if about:
         st.caption(f"{about[0].upper()}{about[1:]}")
-    if ready and (parts := session.live.reading(project.log, choice).parts):
-        st.caption(relay(parts))
+    if ready:
+        reading = session.live.reading(project.log, choice)
+        for told in filter(None, (reading.method, reading.parts)):
+            st.caption(relay(told))
     if ready and choice.name in ("prototype", "logistic"):
         _comparison(project, scene)
     if choice.name != "unet":
