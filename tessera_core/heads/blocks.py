@@ -1,8 +1,8 @@
 """How much each part of a joined vector counts: one weight a block, learnt from the labels by leaving each out.
 
 A joined raster (:mod:`tessera_core.analysis.stacking`) has its parts at equal variance over the scene. Which of them tells these
-classes apart better only the labels say. Heads multiply each block by its weight before they learn, and the weights end up in
-their coefficients: a map costs what it did.
+classes apart better only the labels say. Heads multiply each block by its weight before they learn, and stand beside heads that see
+one block each (:mod:`tessera_core.heads.linear`); all ends up in their coefficients: a map costs what it did.
 """
 
 from __future__ import annotations

@@ -18,6 +18,17 @@ from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head
 from tessera_core.raster import valid_scales
 from tessera_core.types import Bytes, Floats
 
+# How much the head of the joined vectors counts beside the mean of those of the parts alone (docs/heads.md).
+JOINED = 0.5
+
+
+def _centred(
+    coef: NDArray[np.floating], intercept: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same soft-max with coefficients that add up to zero over classes, so that heads can be averaged."""
+    whole, start = coef.astype(np.float64), intercept.astype(np.float64)
+    return whole - whole.mean(1, keepdims=True), start - start.mean()
+
 
 class LinearHead(Head):
     """A head ``softmax(X @ coef_ + intercept_)``; the temperature of the soft-max is part of the coefficients.
@@ -41,9 +52,28 @@ class LinearHead(Head):
             return
         weights = block_weights(X, targets, weight, self._groups, self._blocks)
         factors = columns(weights, self._blocks)
+        alone = self._alone(X, targets, weight, weights > 0)
         self._solve((X * factors).astype(np.float32), targets, weight)
-        self._set(self.coef_ * factors[:, None], self.intercept_)
+        joined = _centred(self.coef_ * factors[:, None], self.intercept_)
+        self._set(*(JOINED * one + (1 - JOINED) * other for one, other in zip(joined, alone or joined, strict=True)))
         self.block_weights_ = weights
+
+    def _alone(
+        self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64], used: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """The mean log-odds of heads that each see one of the parts ``used``, as coefficients (D, K) and intercept (K,); None
+        where only one is, which is then the whole."""
+        if used.sum() < 2:
+            return None
+        k = int(targets.max()) + 1
+        coef, intercept = np.zeros((X.shape[1], k)), np.zeros(k)
+        edges = np.cumsum([0, *self._blocks])
+        for a, b in np.stack([edges[:-1], edges[1:]], axis=1)[used]:
+            self._solve(np.ascontiguousarray(X[:, a:b]), targets, weight)
+            own, start = _centred(self.coef_, self.intercept_)
+            coef[a:b] = own / used.sum()
+            intercept += start / used.sum()
+        return coef, intercept
 
     def _solve(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
         """Set the coefficients; see :meth:`Head._fit`."""

@@ -16,7 +16,7 @@ from tessera_core.heads.blocks import _few, _left_out, block_weights, blocks_of,
 from tessera_core.provenance import Provenance
 from tests.factories import make_raster
 
-LINEAR = ("prototype", "ridge", "logistic")
+LINEAR = ("prototype", "auto", "ridge", "logistic")
 
 
 def joined(per_class: int, good: int, seed: int = 0, noise: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -116,15 +116,33 @@ def test_every_candidate_has_a_part_that_counts_fully_and_equal_ones_come_first(
 # ------------------------------------------------------------------ heads
 
 
+def odds(head, x: np.ndarray) -> np.ndarray:
+    """Log-odds (N, K) against the mean over classes."""
+    logits = x @ head.coef_ + head.intercept_
+    return logits - logits.mean(1, keepdims=True)
+
+
 @pytest.mark.parametrize("name", LINEAR)
-def test_a_head_with_weights_is_the_head_of_weighted_vectors(name: str) -> None:
-    x, y = joined(6, 1)
+def test_a_head_of_parts_is_that_of_weighted_vectors_beside_those_of_the_parts_alone(name: str) -> None:
+    x, y = joined(6, 1, noise=1.0)
+    x[np.arange(len(y)), y] += 3
     head = make_head(name).fit(x, y, blocks=(6, 9))
+    assert (head.block_weights_ > 0).all()
     factors = columns(head.block_weights_, (6, 9)).astype(np.float32)
-    assert head.block_weights_[0] < 1
-    plain = make_head(name).fit(x * factors, y)
-    np.testing.assert_allclose(head.predict_proba(x), plain.predict_proba(x * factors), atol=1e-5)
-    np.testing.assert_array_equal(head.predict(x), plain.predict(x * factors))
+    whole = odds(make_head(name).fit(x * factors, y), x * factors)
+    alone = [odds(make_head(name).fit(x[:, part], y), x[:, part]) for part in (slice(0, 6), slice(6, 15))]
+    told = 0.5 * whole + 0.25 * alone[0] + 0.25 * alone[1]
+    np.testing.assert_allclose(odds(head, x), told, atol=1e-3 * np.abs(told).max())
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_part_that_is_left_out_takes_no_part(name: str) -> None:
+    x, y = joined(12, 1, noise=30.0)
+    head = make_head(name).fit(x, y, blocks=(6, 9))
+    assert head.block_weights_.tolist() == [0, 1]
+    only = make_head(name).fit(np.where(np.arange(15) < 6, np.float32(0), x), y)
+    np.testing.assert_allclose(odds(head, x), odds(only, x), atol=1e-3 * np.abs(odds(only, x)).max())
+    assert not head.coef_[:6].any()
 
 
 @pytest.mark.parametrize("name", LINEAR)

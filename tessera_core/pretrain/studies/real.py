@@ -133,7 +133,7 @@ def features_of(
         for one in list(found):
             values = _rounded(np.concatenate([equal_variance(one.values), equal_variance(seasons)], axis=1))
             widths = one.values.shape[1], seasons.shape[1]
-            found.append(Feature(f"{one.name} + seasons", "joined", f"{one.digest}-s{_FORMAT + 1}b", values, widths))
+            found.append(Feature(f"{one.name} + seasons", "joined", f"{one.digest}-s{_FORMAT + 1}c", values, widths))
     months = _filled(standardised(monthly_statistics(place.tile, rows, cols)))
     found.append(Feature("monthly medians", "raw", f"m{_FORMAT}", months))
     found.append(Feature("seasonal statistics", "raw", f"s{_FORMAT + 1}", seasons))
