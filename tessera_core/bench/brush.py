@@ -65,7 +65,7 @@ def measure(size: int = SIZE, repeats: int = REPEATS, chromium: str | None = Non
     """
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as home:
         _make_project(Path(home), size, seed)
-        with _server(Path(home)) as url, _browser(chromium) as browser:
+        with _server(Path(home)) as (url, _), _browser(chromium) as browser:
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(PATIENCE_MS)
             page.goto(f"{url}/explore?project=bench-{size}&token={TOKEN}")

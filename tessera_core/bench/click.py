@@ -35,12 +35,14 @@ from affine import Affine
 
 from tessera_core.bench import folium_peer
 from tessera_core.bench.hot_path import machine
-from tessera_core.errors import TesseraError
+from tessera_core.errors import InputError, TesseraError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
 SIZES = (512, 1000)
+# Larger scenes are one of this size again and again.
+REPEATED = 1000
 CLICKS = 30
 QUICK_CLICKS, QUICK_GAP_MS = 20, 120
 CLASSES = 6
@@ -74,9 +76,23 @@ _FIND = """() => {
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure both sizes, or with ``--quick`` the smaller one with ten clicks."""
+    """Measure both sizes, or those of ``--size``; with ``--quick`` the smaller one, and ten clicks.
+
+    Raises:
+        InputError: a size is no number of pixels.
+    """
     quick = bool(getattr(args, "quick", False))
-    return measure(SIZES[:1] if quick else SIZES, 10 if quick else CLICKS)
+    told = getattr(args, "size", None)
+    sizes = _sizes(told) if told else SIZES[:1] if quick else SIZES
+    # The other way of doing it holds a scene as float32.
+    return measure(sizes, 10 if quick else CLICKS, peer=not told)
+
+
+def _sizes(told: str) -> tuple[int, ...]:
+    sizes = [int(part) if part.strip().isdecimal() else 0 for part in told.split(",")]
+    if not all(64 <= size <= 20_000 for size in sizes):
+        raise InputError(f"--size takes pixels a side, 64 to 20000, separated by commas; {told!r} is not that.")
+    return tuple(sizes)
 
 
 def synthetic_raster(size: int, seed: int = 0, dim: int = 128) -> tuple[EmbeddingRaster, np.ndarray]:
@@ -99,10 +115,32 @@ def synthetic_raster(size: int, seed: int = 0, dim: int = 128) -> tuple[Embeddin
     return raster, share.argmax(-1).astype(np.uint8) + 1
 
 
+def large_raster(folder: Path, size: int, seed: int = 0) -> tuple[EmbeddingRaster, np.ndarray]:
+    """:func:`synthetic_raster` repeated to any size, its codes in a file of ``folder``."""
+    if size <= REPEATED:
+        return synthetic_raster(size, seed)
+    one, truth = synthetic_raster(REPEATED, seed)
+    codes = np.lib.format.open_memmap(folder / f"codes-{size}.npy", "w+", np.int8, (size, size, one.dim))
+    for row in range(0, size, REPEATED):
+        for col in range(0, size, REPEATED):
+            height, width = min(REPEATED, size - row), min(REPEATED, size - col)
+            codes[row : row + height, col : col + width] = one.codes[:height, :width]
+    grid = Grid(one.grid.crs, one.grid.transform, (size, size))
+    times = -(-size // REPEATED)
+    raster = EmbeddingRaster(codes, np.full((size, size), 0.01, np.float32), grid, one.provenance)
+    return raster, np.tile(truth, (times, times))[:size, :size]
+
+
 def measure(
-    sizes: tuple[int, ...] = SIZES, clicks: int = CLICKS, seed: int = 0, chromium: str | None = None
+    sizes: tuple[int, ...] = SIZES,
+    clicks: int = CLICKS,
+    seed: int = 0,
+    chromium: str | None = None,
+    peer: bool = True,
 ) -> dict[str, Any]:
     """Milliseconds from click to pixels for each scene size, and how many of 20 quick clicks were kept.
+
+    Beside it the server's memory when all is done: what it cannot give back, and with what it maps from files.
 
     Where streamlit-folium is installed it is measured beside ours: its median is ``streamlit_folium_ms`` and
     ``ratio_streamlit_folium`` says how many times longer it takes.
@@ -113,16 +151,28 @@ def measure(
     results: dict[str, Any] = {"bench": "click", "machine": machine(), "unit": "milliseconds", "sizes": {}}
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as home:
         truths = {size: _make_project(Path(home), size, seed) for size in sizes}
-        with _server(Path(home)) as url, _browser(chromium) as browser:
+        with _server(Path(home)) as (url, pid), _browser(chromium) as browser:
             for size in sizes:
                 found = _measure_one(
                     browser, f"{url}/label?project=bench-{size}&token={TOKEN}", truths[size], clicks, seed
                 )
-                found |= _measure_peer(browser, Path(home), size, truths[size], clicks, seed)
+                found |= {"load": round(os.getloadavg()[0], 1), **server_memory(pid)}
+                found |= {} if not peer else _measure_peer(browser, Path(home), size, truths[size], clicks, seed)
                 if "streamlit_folium_ms" in found:
                     found["ratio_streamlit_folium"] = round(found["streamlit_folium_ms"] / found["median_ms"], 2)
                 results["sizes"][str(size)] = found
     return results
+
+
+def server_memory(pid: int) -> dict[str, int]:
+    """Megabytes of a process, where the system tells: anonymous, mapped from files, and the most of both so far."""
+    status = Path(f"/proc/{pid}/status")
+    lines = status.read_text("ascii").splitlines() if status.exists() else []
+    kilobytes = {
+        name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines) if "kB" in value
+    }
+    wanted = {"server_anonymous_mb": "RssAnon", "server_mapped_mb": "RssFile", "server_most_mb": "VmHWM"}
+    return {key: kilobytes[name] // 1024 for key, name in wanted.items() if name in kilobytes}
 
 
 def _make_project(home: Path, size: int, seed: int) -> np.ndarray:
@@ -130,8 +180,9 @@ def _make_project(home: Path, size: int, seed: int) -> np.ndarray:
     from tessera_core.labels.model import Label, LabelClass
     from tessera_core.project.project import Project
 
-    raster, truth = synthetic_raster(size, seed)
+    raster, truth = large_raster(home, size, seed)
     folder = raster.save(home / "rasters" / str(size))
+    (home / f"codes-{size}.npy").unlink(missing_ok=True)
     project = Project.create(home / "projects" / f"bench-{size}", f"Bench {size}")
     project.attach_embeddings(2024, folder, raster.provenance, raster.grid)
     classes: list[LabelClass] = []
@@ -153,8 +204,8 @@ def _seed_places(size: int, seed: int) -> np.ndarray:
 
 
 @contextmanager
-def _server(home: Path, peer: list[str] | None = None) -> Iterator[str]:
-    """The app on a free port, or the Streamlit script that ``peer`` starts; its address."""
+def _server(home: Path, peer: list[str] | None = None) -> Iterator[tuple[str, int]]:
+    """The app on a free port, or the Streamlit script that ``peer`` starts; its address and process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -178,7 +229,7 @@ def _server(home: Path, peer: list[str] | None = None) -> Iterator[str]:
                     time.sleep(0.2)
             else:
                 raise TesseraError(f"The app did not start: {logged.read_text(encoding='utf-8')[-500:]}")
-            yield url
+            yield url, process.pid
         finally:
             process.kill()
             process.wait()
@@ -250,7 +301,7 @@ def _measure_peer(browser: Any, home: Path, size: int, truth: np.ndarray, clicks
     rng = np.random.default_rng(seed + 1)
     start = folium_peer.command(home / "rasters" / str(size), labels, home)
     try:
-        with _server(home, start) as url, folium_peer.open_page(browser, url) as (page, frame):
+        with _server(home, start) as (url, _), folium_peer.open_page(browser, url) as (page, frame):
             folium_peer.click_through(page, frame, rng, WARM_UP, AT_ONCE_MS)
             times = folium_peer.click_through(page, frame, rng, clicks, AT_ONCE_MS)
             kept = folium_peer.kept_of_quick_clicks(page, rng, QUICK_CLICKS, QUICK_GAP_MS)

@@ -56,7 +56,7 @@ def measure(
     for count in years:
         with tempfile.TemporaryDirectory(prefix="tessera-bench-") as home:
             dim = make_region(Path(home), size, count, seed)
-            with _server(Path(home)) as url, _browser(chromium) as browser, _watched() as memory:
+            with _server(Path(home)) as (url, _), _browser(chromium) as browser, _watched() as memory:
                 found = _visit(browser, url, memory)
         found["embeddings_int8"] = round(count * size * size * (dim + 4) / MB)
         found["one_year_in_float32"] = round(size * size * dim * 4 / MB)

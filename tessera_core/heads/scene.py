@@ -5,13 +5,16 @@ Knows rasters and heads; refuses to know labels, projects and files.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import Cancelled
 from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head
 from tessera_core.heads.regression import RegressionHead
@@ -20,8 +23,11 @@ from tessera_core.types import Bytes, Cancel, Floats, PixelBox, Progress
 
 # Pixels between two looks at `cancelled`: about 10 ms of a linear head.
 CHUNK_PIXELS = 1 << 18
-# Share of the free memory that an open scene may take for its codes.
+# Pixels that one thread copies together from all over a scene.
+GATHERED_PIXELS = 1 << 14
+# What an open scene may take for its codes: this share of the free memory, and with all others of the process this many bytes.
 MEMORY_SHARE = 0.5
+RESIDENT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,12 @@ class Scene:
 
     Args:
         raster: memory-mapped or in memory.
-        resident: copy the codes into memory; None decides by the memory that is free.
+        resident: copy the codes into memory; None does where they fit beside those of all other scenes of the process
+            (:data:`RESIDENT_BYTES`) and into the memory that is free. Otherwise the system's page cache holds what is used of the
+            file, once for all processes.
     """
+
+    _in_memory: ClassVar[weakref.WeakSet[Scene]] = weakref.WeakSet()
 
     def __init__(self, raster: EmbeddingRaster, resident: bool | None = None) -> None:
         self.raster = raster
@@ -77,9 +87,12 @@ class Scene:
         self._scales: Floats = np.asarray(raster.scales)
         if isinstance(raster.codes, np.memmap):
             if resident is None:
-                resident = raster.codes.nbytes <= MEMORY_SHARE * available_bytes()
+                beside = sum(scene.nbytes for scene in Scene._in_memory)
+                size = raster.codes.nbytes + raster.scales.nbytes
+                resident = beside + size <= RESIDENT_BYTES and size <= MEMORY_SHARE * available_bytes()
             if resident:
                 self._codes, self._scales = np.array(raster.codes), np.array(raster.scales)
+                Scene._in_memory.add(self)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -116,6 +129,44 @@ class Scene:
         if result.classes.size == 0:
             return result
         _predict_into(head, self._codes, self._scales, (top, left, bottom, right), result, cancelled, None)
+        return result
+
+    def predict_pixels(self, head: Head, index: NDArray[np.int32], cancelled: Cancel | None = None) -> ClassMap:
+        """Map chosen pixels of the scene, such as every third of a wide view.
+
+        Args:
+            head: fitted on vectors of this dataset; one that sees each pixel by itself.
+            index: int (h, w) numbers of pixels in reading order, H*W for no pixel.
+            cancelled: asked every 262,144 pixels.
+
+        Returns:
+            What :meth:`predict` says of the same pixels, on the grid of ``index``.
+
+        Raises:
+            Cancelled: ``cancelled`` said so.
+            HeadError: the head does not fit the vectors, or looks around a pixel.
+        """
+        result = ClassMap.empty(index.shape)
+        flat, outside = index.reshape(-1), self.shape[0] * self.shape[1]
+        if outside == 0 or flat.size == 0:
+            return result
+        # A view with gaps, which only memory holds, is copied here; files are read in place.
+        codes, scales = self._codes.reshape(outside, -1), self._scales.reshape(-1)
+        classes, confidence = result.classes.reshape(-1), result.confidence.reshape(-1)
+        near = np.empty((min(flat.size, CHUNK_PIXELS), codes.shape[1]), np.int8)
+        for start in range(0, flat.size, CHUNK_PIXELS):
+            if cancelled is not None and cancelled():
+                raise Cancelled
+            part = flat[start : start + CHUNK_PIXELS]
+            there = near[: len(part)]
+
+            def gather(some: slice, part: NDArray[np.int32] = part, there: NDArray[np.int8] = there) -> None:
+                np.take(codes, part[some], axis=0, out=there[some], mode="clip")
+
+            run_blocks(gather, len(part), GATHERED_PIXELS)
+            known = np.where(part == outside, np.float32(0), np.take(scales, part, mode="clip"))
+            found = head.predict_codes(there, known)
+            classes[start : start + len(part)], confidence[start : start + len(part)] = found
         return result
 
 

@@ -23,6 +23,30 @@ MERCATOR = "EPSG:3857"
 WORLD = 20_037_508.342789244
 NODE_STEP = 32
 MAX_PIXELS = 4_000_000
+VIEW_PIXELS = 1_500_000
+
+
+@dataclass(frozen=True)
+class DisplayView:
+    """What a screen shows of a display.
+
+    Attributes:
+        bounds: ``(west, south, east, north)`` in the frame's units.
+        shape: ``(height, width)``.
+        index: int32 (height, width) flat scene pixel under each pixel of it, ``outside`` where there is none.
+        outside: number of pixels of the scene.
+    """
+
+    bounds: BBox
+    shape: tuple[int, int]
+    index: NDArray[np.int32] = field(repr=False, compare=False)
+    outside: int
+
+    def take(self, array: NDArray[Any], fill: int | float = 0) -> NDArray[Any]:
+        """A scene array (H, W) as seen here: (height, width), ``fill`` off the scene."""
+        seen = np.take(array.reshape(-1), self.index, mode="clip")
+        seen[self.index == self.outside] = fill
+        return seen
 
 
 @dataclass(frozen=True)
@@ -66,9 +90,7 @@ class DisplayGrid:
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "bounds", bounds)
         object.__setattr__(self, "pixel_size", float(size))
-        index = self._table()
-        index.flags.writeable = False
-        object.__setattr__(self, "index", index)
+        object.__setattr__(self, "index", self._table(bounds, shape))
 
     def to_grid(self, x: ArrayLike, y: ArrayLike) -> tuple[Doubles, Doubles]:
         """Coordinates in the scene grid's CRS of display coordinates; not finite where the CRS cannot hold them."""
@@ -108,6 +130,28 @@ class DisplayGrid:
         # mode="clip" lets numpy write straight into the result; every index is in range anyway.
         return np.take(flat, self.index, axis=0, mode="clip")
 
+    def view(self, bounds: BBox, size: tuple[int, int], max_pixels: int = VIEW_PIXELS) -> DisplayView:
+        """A part of the display, as finely as a screen shows it and the scene knows it.
+
+        Args:
+            bounds: ``(west, south, east, north)`` in the frame's units; cut to the display.
+            size: ``(height, width)`` of the same on the screen, in its pixels.
+            max_pixels: the view has at most about this many pixels; larger ones are thinned.
+        """
+        most_west, most_south, most_east, most_north = self.bounds
+        asked_height, asked_width = max(1, size[0]), max(1, size[1])
+        step = max(self.pixel_size, (bounds[2] - bounds[0]) / asked_width, (bounds[3] - bounds[1]) / asked_height)
+        west, east = (min(max(x, most_west), most_east) for x in (bounds[0], bounds[2]))
+        south, north = (min(max(y, most_south), most_north) for y in (bounds[1], bounds[3]))
+        step = max(step, ((east - west) * (north - south) / max_pixels) ** 0.5)
+        # On one lattice whatever part is asked for, so that ground does not swim under a map that is moved.
+        left, right = _outwards((west - most_west) / step, (east - most_west) / step)
+        top, bottom = _outwards((most_north - north) / step, (most_north - south) / step)
+        shape = (max(1, bottom - top), max(1, right - left))
+        west, north = most_west + left * step, most_north - top * step
+        found = (west, north - shape[0] * step, west + shape[1] * step, north)
+        return DisplayView(found, shape, self._table(found, shape), self.grid.height * self.grid.width)
+
     @property
     def bounds_lonlat(self) -> BBox:
         """``(west, south, east, north)`` of a display picture in degrees (``"mercator"`` frame only).
@@ -131,24 +175,33 @@ class DisplayGrid:
         across = np.hypot(x[1:] - x[0], y[1:] - y[0])
         return float(across.min())
 
-    def _table(self) -> NDArray[np.int32]:
+    def _table(self, bounds: BBox, shape: tuple[int, int]) -> NDArray[np.int32]:
+        """Flat scene pixels under the display pixels of a part of the frame, H*W where there is none; read-only."""
         height, width = self.grid.shape
-        west, south, east, north = self.bounds
+        west, south, east, north = bounds
+        xs = west + (np.arange(shape[1]) + 0.5) * (east - west) / shape[1]
+        ys = north - (np.arange(shape[0]) + 0.5) * (north - south) / shape[0]
         if self.frame == "pixel":
-            rows = ((np.arange(self.shape[0]) + 0.5) * height / self.shape[0]).astype(np.int32)
-            cols = ((np.arange(self.shape[1]) + 0.5) * width / self.shape[1]).astype(np.int32)
-            return rows[:, None] * np.int32(width) + cols
-        xs = west + (np.arange(self.shape[1]) + 0.5) * (east - west) / self.shape[1]
-        ys = north - (np.arange(self.shape[0]) + 0.5) * (north - south) / self.shape[0]
-        # The map is so smooth that exact values every 32 pixels and straight lines between them are right to
-        # thousandths of a pixel, and hundreds of times quicker than transforming each pixel.
-        node_x, weights_x = _nodes(xs)
-        node_y, weights_y = _nodes(ys)
-        rows_at, cols_at = self.to_pixel(*np.meshgrid(node_x, node_y))
-        rows = np.floor(weights_y @ rows_at @ weights_x.T)
-        cols = np.floor(weights_y @ cols_at @ weights_x.T)
-        inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
-        return np.where(inside, rows * width + cols, height * width).astype(np.int32)
+            across, down = np.floor(xs), np.floor(-ys)
+            inside = ((down >= 0) & (down < height))[:, None] & ((across >= 0) & (across < width))
+            index = np.where(inside, down[:, None] * width + across, height * width).astype(np.int32)
+        else:
+            # The map is so smooth that exact values every 32 pixels and straight lines between them are right to
+            # thousandths of a pixel, and hundreds of times quicker than transforming each pixel.
+            node_x, weights_x = _nodes(xs)
+            node_y, weights_y = _nodes(ys)
+            rows_at, cols_at = self.to_pixel(*np.meshgrid(node_x, node_y))
+            rows = np.floor(weights_y @ rows_at @ weights_x.T)
+            cols = np.floor(weights_y @ cols_at @ weights_x.T)
+            inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
+            index = np.where(inside, rows * width + cols, height * width).astype(np.int32)
+        index.flags.writeable = False
+        return index
+
+
+def _outwards(low: float, high: float) -> tuple[int, int]:
+    """The whole numbers around an interval; what is whole but for rounding stays."""
+    return int(np.floor(low + 1e-6)), int(np.ceil(high - 1e-6))
 
 
 def _edge(grid: Grid) -> tuple[Doubles, Doubles]:

@@ -95,6 +95,7 @@ class Assessor:
         raster: the embeddings.
         on_map: given ``(version, head, map)`` when the map of a slow head is ready.
         on_temperature: given ``(head, temperature)`` when confidence has been checked.
+        on_rest: given ``(version, head, temperature, map)`` when the map of all of a large scene is ready.
         quiet: seconds to wait before a question is taken up.
         place: key and path of the raster's files, so that another process can open them; None: it lies in memory only.
         crew: who does the work; by default the server's.
@@ -111,10 +112,12 @@ class Assessor:
         quiet: float = QUIET,
         place: tuple[str, str] | None = None,
         crew: Crew | None = None,
+        on_rest: Callable[[int, HeadChoice, float, ClassMap], None] | None = None,
     ) -> None:
         self.raster, self.place = raster, place
         self.served = 0
         self._on_map, self._on_temperature, self._quiet = on_map, on_temperature, quiet
+        self._on_rest = on_rest
         self._crew = crew or THE_CREW
         self._ground = Ground(raster)
         self._lock = threading.Lock()
@@ -154,7 +157,8 @@ class Assessor:
             self._asked = self._subject = question
             now = time.monotonic()
             self._ready = max(now + self._quiet, self._clicked + CALM * self._quiet / QUIET)
-            made = self._insight.map_progress if question.slow and "map" in keep else 0.0
+            is_made = {"map", "rest"} & set(question.stages) & keep
+            made = self._insight.map_progress if is_made else 0.0
             self._update(
                 version=question.version,
                 head=question.head,
@@ -246,7 +250,9 @@ class Assessor:
         found = dict(found or {})
         made, temperature = found.pop("made", None), found.pop("temperature", None)
         wanted = self._asked is question
-        if wanted and made is not None and self._on_map is not None:
+        if wanted and made is not None and name == "rest" and self._on_rest is not None:
+            self._on_rest(question.version, question.head, question.temperature, made)
+        elif wanted and made is not None and self._on_map is not None:
             self._on_map(question.version, question.head, made)
         if wanted and temperature is not None and self._on_temperature is not None:
             self._on_temperature(question.head, temperature)
@@ -254,7 +260,7 @@ class Assessor:
         with self._lock:
             self._busy = None
             if self._asked is question:
-                changes = {"problem": problem} if problem and name in ("map", "score") else {}
+                changes = {"problem": problem} if problem and name in ("map", "rest", "score") else {}
                 self._update(fresh=self._insight.fresh | {name}, **found, **changes)
                 if self._next() is None:
                     self._work = None
@@ -293,4 +299,6 @@ def _still_valid(before: Question | None, now: Question) -> frozenset[str]:
         stays.add("next")
     if before.error == now.error:
         stays.add("sets")
+    if before.temperature == now.temperature:
+        stays.add("rest")
     return frozenset(stays)

@@ -76,7 +76,7 @@ class LabelSession:
         place: tuple[str, str] | None = None,
     ) -> None:
         self.live = live
-        self.assessor = Assessor(live.raster, live.accept, live.set_temperature, place=place)
+        self.assessor = Assessor(live.raster, live.accept, live.set_temperature, place=place, on_rest=live.accept_rest)
         self.similar = SimilaritySearch(live.raster, index)
         self.clusters: Clusters | None = None
         self._cut: tuple[ClusterTree, int] | None = None
@@ -164,6 +164,8 @@ class LabelSession:
             state.error,
             not is_instant(head),
             nearest_picture(project.settings.base_layers, self.live.raster.provenance.year),
+            self.live.large,
+            self.live.temperature(head),
         )
 
     def _search(self, state: insight_protocol.InsightState) -> tuple[SimilarPixels | None, str]:

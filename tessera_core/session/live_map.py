@@ -4,6 +4,9 @@ One :class:`LiveMap` serves all browser tabs on one year of one project. Everyth
 made from has changed: the prediction by label version and head, its picture by class colours and confidence. What it sends
 is named by what it shows, so that another object for the same project (after a restart, in another tab) gives equal things
 equal names, and no two different pictures the same.
+
+Of a scene of more than :data:`LARGE_PIXELS` a click is answered with what is in sight, as finely as the screen shows it. The
+rest, and what each class covers, is made beside it and comes when it is there (:meth:`LiveMap.accept_rest`).
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ import hashlib
 import json
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,15 +33,22 @@ from tessera_core.labels.sampling import geometry_pixels, label_pixels
 from tessera_core.language import relay
 from tessera_core.project.classify import fit_labels
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.render.display import DisplayGrid
+from tessera_core.render.display import DisplayGrid, DisplayView
 from tessera_core.session import base_maps, payload
-from tessera_core.session.protocol import ProtocolState
+from tessera_core.session.protocol import ProtocolState, Sight
+from tessera_core.types import BBox
 
 if TYPE_CHECKING:
-    from tessera_core.heads import ClassMap, HeadChoice, Scene
+    from tessera_core.heads import ClassMap, Head, HeadChoice, Scene
 
 # Methods of a project whose temperature is remembered.
 MAX_TEMPERATURES = 32
+# A scene of more pixels is not mapped as a whole at every click.
+LARGE_PIXELS = 2_000_000
+# Screens whose part of a large scene is kept ready (6 MB of pixel numbers each), their maps (3 MB each) and pictures (1 MB).
+MAX_VIEWS = 6
+# What a screen has that has not told what it shows.
+_SCREEN = (900, 1200)
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,29 @@ class Reading:
     method: str = ""
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """A head taught by the labels of one version; without one, the next thing to do. Told is what it learnt and chose."""
+
+    version: int
+    head: HeadChoice
+    temperature: float
+    preview: bool
+    fitted: Head | None
+    hint: str
+    told: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A part of the map as it is sent: what it was made from, what it shows, and whether the map of the rest is there."""
+
+    taught: _Fitted
+    map: ClassMap | None
+    bounds: BBox
+    rest: Reading | None
+
+
 class LiveMap:
     """One year of one project on the screen.
 
@@ -80,6 +114,7 @@ class LiveMap:
 
     Attributes:
         unit, pixel_area: unit of areas (``"ha"`` or ``"px"``), and the area of a pixel in it.
+        large: whether only what is in sight is mapped at a click.
     """
 
     def __init__(
@@ -98,10 +133,14 @@ class LiveMap:
         self._mutex = threading.Lock()
         self._reading: Reading | None = None
         self._log: weakref.ref[LabelLog] | None = None
-        self._overlay: tuple[tuple[object, ...], bytes, int, str] | None = None
         self._label_text = payload.LabelText(display)
         self._temperatures: dict[HeadChoice, float] = {}
         self._slow: tuple[int, HeadChoice, ClassMap] | None = None
+        self._fit: _Fitted | None = None
+        self._views: OrderedDict[Sight | None, DisplayView] = OrderedDict()
+        self._seen: OrderedDict[tuple[object, ...], ClassMap] = OrderedDict()
+        self._drawn: OrderedDict[tuple[object, ...], tuple[weakref.ref[ClassMap], bytes, int, str]] = OrderedDict()
+        self.large = raster.grid.height * raster.grid.width > LARGE_PIXELS
         hectare = hectares(1, raster.grid)
         self.unit, self.pixel_area = ("px", 1.0) if hectare is None else ("ha", hectare)
 
@@ -129,9 +168,10 @@ class LiveMap:
             base: base maps to choose from, see :func:`tessera_core.session.base_maps.entries`; None for those that every map has.
         """
         with self._mutex:
-            reading = self._read(labels, head)
+            shown = self._show(labels, head, state.view)
+            taught, rest = shown.taught, shown.rest
             classes = labels.classes
-            png, levels, name = self._picture(reading, classes, state.confidence)
+            png, levels, name = self._picture(shown, classes, state.confidence)
             header = {
                 "kind": "map",
                 "key": key,
@@ -149,16 +189,17 @@ class LiveMap:
                 "metres": self.pixel_area**0.5 * 100 if self.unit == "ha" else None,
                 "title": self.title,
                 "subtitle": self.subtitle,
-                "classes": self._classes(labels, classes, reading),
+                "classes": self._classes(labels, classes, rest),
                 "unit": self.unit,
                 "undo": labels.can_undo,
                 "redo": labels.can_redo,
-                "map": {"v": name, "levels": levels} if reading.map is not None else None,
+                "large": self.large,
+                "map": {"v": name, "levels": levels, "bounds": shown.bounds} if shown.map is not None else None,
                 "saved": saved_at,
-                "hint": relay(reading.hint),
+                "hint": relay(taught.hint),
                 "stamp": self._stamp(labels, head),
-                "version": reading.version,
-                "preview": reading.preview,
+                "version": taught.version,
+                "preview": taught.preview,
                 "selected": self._particulars(labels, state.selected),
                 "pictures": list(pictures),
                 "base": (base_maps.entries() if base is None else base) if self.display.frame == "mercator" else (),
@@ -167,6 +208,23 @@ class LiveMap:
             # The labels' JSON is kept ready, label by label.
             text = f'{text[:-1]},"labels":{self._label_text(labels.labels)}}}'
         return payload.pack_json(text.encode(), png)
+
+    def rest(self, labels: LabelLog, head: HeadChoice, confidence: bool) -> tuple[dict[str, Any], bytes] | None:
+        """Header and PNG of the map of all of a large scene, coarse as the display is; None while it is not there.
+
+        Args:
+            labels, head: as for :meth:`message`.
+            confidence: whether the page shows it.
+        """
+        with self._mutex:
+            self._follow(labels)
+            reading = self._whole(labels, head) if self.large else None
+            if reading is None or reading.map is None:
+                return None
+            classes = labels.classes
+            whole = _Shown(_taught(reading), reading.map, self.display.bounds, reading)
+            png, levels, name = self._picture(whole, classes, confidence)
+        return {**self.picture_header(), "version": name, "levels": levels, "classes": [c.id for c in classes]}, png
 
     def _particulars(self, labels: LabelLog, label_id: str) -> dict[str, Any] | None:
         """What the map's card says of one label that is not in the list of all: note, time, size.
@@ -193,9 +251,20 @@ class LiveMap:
         return {"scene": self.key, "bounds": self.display.bounds}
 
     def reading(self, labels: LabelLog, head: HeadChoice) -> Reading:
-        """The current map of ``labels``, computed if something has changed."""
+        """The current map of ``labels``, of the whole scene however large, computed if something has changed."""
         with self._mutex:
             return self._read(labels, head)
+
+    def told(self, labels: LabelLog, head: HeadChoice) -> list[str]:
+        """What the head chose for these labels, and how much each part of joined embeddings counts, in sentences."""
+        with self._mutex:
+            parts, method = self._teach(labels, head).told
+        return [sentence for sentence in (method, parts) if sentence]
+
+    def temperature(self, head: HeadChoice) -> float:
+        """By which the probabilities of ``head`` are softened now."""
+        with self._mutex:
+            return self._temperatures.get(head, 1.0)
 
     def stamp(self, labels: LabelLog, head: HeadChoice) -> str:
         """Names what :meth:`message` would show now, so that the page knows when its map is out of date."""
@@ -203,8 +272,10 @@ class LiveMap:
             return self._stamp(labels, head)
 
     def _stamp(self, labels: LabelLog, head: HeadChoice) -> str:
+        temperature = self._temperatures.get(head, 1.0)
         slow = self._slow is not None and self._slow[:2] == (labels.version, head)
-        return f"{self.key}|{labels.version}|{head}|{self._temperatures.get(head, 1.0):.3f}|{slow:d}"
+        rest = self.large and self._known(labels, head) is not None
+        return f"{self.key}|{labels.version}|{head}|{temperature:.3f}|{slow:d}{rest:d}"
 
     def set_temperature(self, head: HeadChoice, temperature: float) -> None:
         """From now on soften the probabilities of ``head``, as its confidence on held-out labels showed to be right."""
@@ -219,57 +290,138 @@ class LiveMap:
         with self._mutex:
             self._slow = (version, head, made)
             self._reading = None
+            self._seen.clear()
 
-    def _read(self, labels: LabelLog, head: HeadChoice) -> Reading:
+    def accept_rest(self, version: int, head: HeadChoice, temperature: float, made: ClassMap) -> None:
+        """Take the map of a whole large scene; it is shown while labels and confidence are still those it was made with."""
+        areas = mapped_areas(made.classes, self.raster.grid)
+        with self._mutex:
+            taught = self._fit
+            if taught is not None and (taught.version, taught.head, taught.temperature) == (version, head, temperature):
+                self._reading = Reading(version, head, temperature, False, made, "", areas, *taught.told)
+
+    def _follow(self, labels: LabelLog) -> None:
         if self._log is None or self._log() is not labels:
             # A log that was opened anew (its file was replaced) may count its versions from where another one stood.
-            self._log, self._reading, self._slow = weakref.ref(labels), None, None
+            self._log, self._reading, self._slow, self._fit = weakref.ref(labels), None, None, None
+            self._seen.clear()
+
+    def _known(self, labels: LabelLog, head: HeadChoice) -> Reading | None:
+        """The map of the whole scene, where it has been made already."""
         known = self._reading
+        state = (labels.version, head, self._temperatures.get(head, 1.0))
+        same = known is not None and self._log is not None and self._log() is labels
+        return known if same and known is not None and (known.version, known.head, known.temperature) == state else None
+
+    def _teach(self, labels: LabelLog, head: HeadChoice) -> _Fitted:
+        self._follow(labels)
         version, temperature = labels.version, self._temperatures.get(head, 1.0)
+        known = self._fit
         if known is not None and (known.version, known.head, known.temperature) == (version, head, temperature):
             return known
-        hint = next_step(labels)
-        mapped, areas, preview, told = None, {}, False, ("", "")
+        hint, preview, told = next_step(labels), False, ("", "")
+        fitted: Head | None = None
         if not hint:
+            preview = not is_instant(head)
             try:
-                mapped, preview, told = self._map(labels, head, temperature)
-                areas = mapped_areas(mapped.classes, self.raster.grid)
+                fitted = fit_labels(labels.labels, self.raster, DEFAULT_HEAD if preview else head)
             except HeadError as error:
                 hint = str(error)
-        self._reading = Reading(version, head, temperature, preview, mapped, hint, areas, *told)
+        if fitted is not None and not preview:
+            told = (learnt(fitted, self.raster.provenance), reason(fitted))
+            fitted = fitted if temperature == 1 else fitted.temperature_scaled(temperature)
+        self._fit = _Fitted(version, head, temperature, preview, fitted, hint, told)
+        return self._fit
+
+    def _read(self, labels: LabelLog, head: HeadChoice) -> Reading:
+        """The map of the whole scene."""
+        self._follow(labels)
+        known = self._known(labels, head)
+        if known is not None:
+            return known
+        temperature, areas = self._temperatures.get(head, 1.0), {}
+        if self._slow is not None and self._slow[:2] == (labels.version, head) and not next_step(labels):
+            taught, mapped = _Fitted(labels.version, head, temperature, False, None, ""), self._slow[2]
+        else:
+            taught, mapped = self._teach(labels, head), None
+            if taught.fitted is not None:
+                try:
+                    mapped = self._scene().predict(taught.fitted)
+                except HeadError as error:
+                    taught = replace(taught, hint=str(error))
+        if mapped is not None:
+            areas = mapped_areas(mapped.classes, self.raster.grid)
+        self._reading = Reading(
+            taught.version, head, temperature, taught.preview, mapped, taught.hint, areas, *taught.told
+        )
         return self._reading
 
-    def _map(self, labels: LabelLog, head: HeadChoice, temperature: float) -> tuple[ClassMap, bool, tuple[str, str]]:
-        """The map, whether it is only a quick one in the place of a slow head's, and what its head learnt of joined parts and
-        chose."""
-        if not is_instant(head):
-            if self._slow is not None and self._slow[:2] == (labels.version, head):
-                return self._slow[2], False, ("", "")
-            return self._scene().predict(fit_labels(labels.labels, self.raster, DEFAULT_HEAD)), True, ("", "")
-        fitted = fit_labels(labels.labels, self.raster, head)
-        mapped = self._scene().predict(fitted if temperature == 1 else fitted.temperature_scaled(temperature))
-        return mapped, False, (learnt(fitted, self.raster.provenance), reason(fitted))
+    def _whole(self, labels: LabelLog, head: HeadChoice) -> Reading | None:
+        """The map of the whole scene, where that costs nothing; always of a small one."""
+        ready = self._slow is not None and self._slow[:2] == (labels.version, head)
+        return self._read(labels, head) if ready or not self.large else self._known(labels, head)
 
-    def _picture(self, reading: Reading, classes: Sequence[LabelClass], confidence: bool) -> tuple[bytes, int, str]:
+    def _show(self, labels: LabelLog, head: HeadChoice, sight: Sight | None) -> _Shown:
+        """What a screen shows: everything of a small scene, of a large one what is in sight."""
+        self._follow(labels)
+        reading = self._whole(labels, head)
+        taught = self._teach(labels, head) if reading is None else _taught(reading)
+        if reading is not None and (reading.map is None or not self.large):
+            return _Shown(taught, reading.map, self.display.bounds, reading)
+        if reading is None and taught.fitted is None:
+            return _Shown(taught, None, self.display.bounds, None)
+        view = self._view(sight)
+        key = (taught.version, head, taught.temperature, taught.preview, view.bounds, view.shape)
+        seen = self._seen.get(key)
+        if seen is None:
+            try:
+                seen = self._part(taught.fitted, reading, view)
+            except HeadError as error:
+                return _Shown(replace(taught, hint=str(error)), None, self.display.bounds, None)
+        _keep(self._seen, key, seen)
+        return _Shown(taught, seen, view.bounds, reading)
+
+    def _part(self, fitted: Head | None, reading: Reading | None, view: DisplayView) -> ClassMap:
+        """The map of a view, cut from that of the whole scene where there is one."""
+        if fitted is not None and (reading is None or reading.map is None):
+            return self._scene().predict_pixels(fitted, view.index)
+        made = None if reading is None else reading.map
+        assert made is not None
+        return type(made)(view.take(made.classes), view.take(made.confidence, 255))
+
+    def _view(self, sight: Sight | None) -> DisplayView:
+        known = self._views.get(sight)
+        if known is None:
+            bounds, size = (self.display.bounds, _SCREEN) if sight is None else (sight.bounds, sight.size)
+            known = self.display.view(bounds, size)
+        _keep(self._views, sight, known)
+        return known
+
+    def _picture(self, shown: _Shown, classes: Sequence[LabelClass], confidence: bool) -> tuple[bytes, int, str]:
         """PNG bytes, levels of confidence in it, and what names the picture."""
-        if reading.map is None:
+        if shown.map is None:
             return b"", 1, ""
-        colours = tuple((c.id, c.color) for c in classes)
-        known = self._overlay
-        if known is None or known[0][0] is not reading or known[0][1:] != (confidence, colours):
-            shown = reading.map.confidence if confidence else None
-            png, levels = payload.overlay(reading.map.classes, shown, classes, self.display)
-            told = (self.key, reading.version, str(reading.head), reading.temperature, reading.preview, levels, colours)
-            drawn = hashlib.blake2b(repr(told).encode(), digest_size=10)
+        colours, taught = tuple((c.id, c.color) for c in classes), shown.taught
+        whole = shown.map.classes.shape == self.raster.grid.shape and shown.bounds == self.display.bounds
+        made_of = (self.key, taught.version, str(taught.head), taught.temperature, taught.preview)
+        told = (made_of, confidence, colours, (shown.bounds, shown.map.classes.shape) if self.large else None)
+        known = self._drawn.get(told)
+        if known is None or known[0]() is not shown.map:
+            sure = shown.map.confidence if confidence else None
+            png, levels = payload.overlay(shown.map.classes, sure, classes, self.display if whole else None)
+            drawn = hashlib.blake2b(repr((made_of, levels, *told[2:])).encode(), digest_size=10)
             # Only the bytes themselves cannot be wrong about what is drawn, whatever else it may depend on.
             drawn.update(png)
-            known = self._overlay = ((reading, confidence, colours), png, levels, drawn.hexdigest())
+            known = (weakref.ref(shown.map), png, levels, drawn.hexdigest())
+        _keep(self._drawn, told, known)
         return known[1:]
 
     def _in_unit(self, area: MappedArea) -> float:
         return area.pixels if area.hectares is None else area.hectares
 
-    def _classes(self, labels: LabelLog, classes: Sequence[LabelClass], reading: Reading) -> list[dict[str, Any]]:
+    def _classes(
+        self, labels: LabelLog, classes: Sequence[LabelClass], reading: Reading | None
+    ) -> list[dict[str, Any]]:
         counts = labels.counts
         return [
             {
@@ -277,10 +429,25 @@ class LiveMap:
                 "name": c.name,
                 "color": c.color,
                 "count": counts[c.id],
-                "area": None if reading.map is None else round(self._in_unit(reading.areas[c.id]), 2),
+                "area": None
+                if reading is None or reading.map is None
+                else round(self._in_unit(reading.areas[c.id]), 2),
             }
             for c in classes
         ]
+
+
+def _taught(reading: Reading) -> _Fitted:
+    """What a map that is there already was made from."""
+    made = (reading.version, reading.head, reading.temperature, reading.preview)
+    return _Fitted(*made, None, reading.hint, (reading.parts, reading.method))
+
+
+def _keep[K, V](kept: OrderedDict[K, V], key: K, value: V) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > MAX_VIEWS:
+        kept.popitem(last=False)
 
 
 def is_instant(head: HeadChoice) -> bool:

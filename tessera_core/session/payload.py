@@ -50,7 +50,7 @@ def overlay(
     classes: NDArray[np.uint8],
     confidence: NDArray[np.uint8] | None,
     label_classes: Sequence[LabelClass],
-    display: DisplayGrid,
+    display: DisplayGrid | None,
 ) -> tuple[bytes, int]:
     """The class map as the browser wants it.
 
@@ -58,7 +58,7 @@ def overlay(
         classes: uint8 (H, W) class ids, 0 = no data.
         confidence: uint8 (H, W) percent, or None when the page does not show it.
         label_classes: the project's classes; ids that are not among them are shown as no data.
-        display: the grid to show it on.
+        display: the grid to show it on; None: as it is.
 
     Returns:
         PNG bytes and the number of confidence levels in it (1 = none).
@@ -70,10 +70,13 @@ def overlay(
         start = 1 + position * levels
         first[label_class.id] = start
         palette[start : start + levels] = (*rgb(label_class.color), 255)
-    index = first[display.warp(classes)]
+    if display is not None:
+        classes = display.warp(classes)
+        confidence = None if confidence is None else display.warp(confidence)
+    index = first[classes]
     if confidence is not None and levels > 1:
         step = np.minimum(np.arange(256) * levels // 101, levels - 1).astype(np.uint8)
-        index += np.where(index > 0, step[display.warp(confidence)], np.uint8(0))
+        index += np.where(index > 0, step[confidence], np.uint8(0))
     return encode_indexed(index, palette), levels
 
 

@@ -38,11 +38,25 @@ MAX_POINTS = 20_000
 MAX_RADIUS = 500.0
 MAX_ID = 2**53
 MAX_NOTES = 5
+MAX_SCREEN = 20_000
 MAX_CREATED = 50
 # Points (N, 2) in display coordinates, and the same as pairs in the CRS of the labels.
 Points = NDArray[np.float64]
 Places = list[tuple[float, float]]
 GEOMETRIES = {"point": 1, "brush": 1, "erase": 1, "polygon": 3, "rectangle": 4}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What part of the map a screen shows.
+
+    Attributes:
+        bounds: ``(west, south, east, north)`` in the frame of the display.
+        size: ``(height, width)`` of it on the screen, in pixels.
+    """
+
+    bounds: BBox
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,7 @@ class ProtocolState:
         seen: number of the last message received; opens the browser's gate for the next one.
         confidence: whether the page shows confidence, so that it has to be sent.
         selected: id of the label that is chosen on the page, so that its particulars have to be sent; may be empty.
+        view: what is in sight; None while the page has not said it.
         created: ``(operation id, class id)`` of the last classes added.
         notes: ``(operation id, sentence)`` of what was refused in the last messages, oldest first.
     """
@@ -64,6 +79,7 @@ class ProtocolState:
     seen: int = 0
     confidence: bool = False
     selected: str = ""
+    view: Sight | None = None
     created: tuple[tuple[int, int], ...] = ()
     notes: tuple[tuple[int, str], ...] = ()
 
@@ -80,7 +96,8 @@ def apply_message(
     Args:
         labels: changed in place.
         display: the grid the browser draws on.
-        message: ``{"epoch": str, "n": int, "want": {"confidence": bool, "selected": str}, "ops": [{"id": int, "do": str, ...}]}``.
+        message: ``{"epoch": str, "n": int, "want": {"confidence": bool, "selected": str, "view": [west, south, east,
+            north, width, height]}, "ops": [{"id": int, "do": str, ...}]}``.
         state: as returned for the message before.
         suggested: boxes in the CRS of the labels around places that were suggested; a label there notes that.
 
@@ -99,7 +116,12 @@ def apply_message(
         state = replace(state, seen=max(state.seen, int(number)))  # type: ignore[arg-type]
     want = message.get("want")
     if isinstance(want, Mapping):
-        state = replace(state, confidence=want.get("confidence") is True, selected=label_id(want.get("selected")))
+        state = replace(
+            state,
+            confidence=want.get("confidence") is True,
+            selected=label_id(want.get("selected")),
+            view=_sight(want.get("view")),
+        )
     operations = message.get("ops", [])
     if not isinstance(operations, list):
         return _noted(state, 0, "The map sent no list of operations; nothing was changed.")
@@ -295,6 +317,18 @@ def _text(op: Mapping[str, Any], key: str) -> str:
 def label_id(value: object) -> str:
     """What the browser says is the id of a label, or nothing where it cannot be one."""
     return value if isinstance(value, str) and len(value) <= 64 else ""
+
+
+def _sight(value: object) -> Sight | None:
+    """West, south, east, north, width and height on the screen as the browser says them, or None where they cannot be."""
+    if not isinstance(value, list) or len(value) != 6:
+        return None
+    if not all(type(v) in (int, float) and abs(v) < 1e9 for v in value):
+        return None
+    west, south, east, north, width, height = value
+    if not (west < east and south < north and 1 <= width <= MAX_SCREEN and 1 <= height <= MAX_SCREEN):
+        return None
+    return Sight((float(west), float(south), float(east), float(north)), (round(height), round(width)))
 
 
 def _is_id(value: object) -> bool:

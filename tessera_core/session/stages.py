@@ -37,6 +37,7 @@ STAGES = {
     "score": "Checking how good the map is",
     "next": "Looking for the best places to label next",
     "confidence": "Checking the confidence",
+    "rest": "Mapping the rest of the region",
     "issues": "Looking for doubtful labels",
     "dissimilarity": "Looking for what is unlike your labels",
     "sets": "Finding the possible classes",
@@ -47,6 +48,7 @@ EMPTY: dict[str, dict[str, Any]] = {
     "score": {"score": None, "card": None},
     "next": {"queries": ()},
     "confidence": {"calibration": None},
+    "rest": {"map_progress": 0.0},
     "issues": {"issues": ()},
     "dissimilarity": {"dissimilarity": None},
     "sets": {"rule": None, "sets": None},
@@ -66,6 +68,8 @@ class Question:
         error: share of cases in which a set of possible classes may miss the truth.
         slow: whether the head is too slow for the click, so that its map has to be made here.
         picture: name and year of the picture under the map that is nearest in time to the embeddings.
+        large: whether only what is in sight is mapped at a click, so that the rest has to be made here.
+        temperature: that softens the map on the screen.
     """
 
     version: int
@@ -78,11 +82,16 @@ class Question:
     error: float = 0.1
     slow: bool = False
     picture: tuple[str, int] | None = None
+    large: bool = False
+    temperature: float = 1.0
 
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the stages that answer it, in order."""
-        return tuple(name for name in STAGES if (name != "map" or self.slow) and (name != "sets" or self.sets))
+        without = {name for name, wanted in (("map", self.slow), ("sets", self.sets)) if not wanted}
+        if self.slow or not self.large:
+            without.add("rest")
+        return tuple(name for name in STAGES if name not in without)
 
 
 @dataclass(frozen=True)
@@ -149,7 +158,7 @@ def do(name: str, work: Work, known: Known, cancelled: Cancel, report: Callable[
         report: told how far the map of a slow head is, 0..1.
 
     Returns:
-        Parts of the insight; of the stage ``map`` its ``ClassMap`` as well, as ``made``; of ``confidence`` also the
+        Parts of the insight; of the stages ``map`` and ``rest`` their ``ClassMap`` as well, as ``made``; of ``confidence`` also the
         ``temperature`` to show the map with.
 
     Raises:
@@ -167,6 +176,8 @@ def do(name: str, work: Work, known: Known, cancelled: Cancel, report: Callable[
             return _next(work, cancelled)
         case "confidence":
             return _confidence(work, known, cancelled)
+        case "rest":
+            return _rest(work, cancelled, report)
         case "issues":
             return _label_issues(work)
         case "dissimilarity":
@@ -224,6 +235,20 @@ def _confidence(work: Work, known: Known, cancelled: Cancel) -> dict[str, Any]:
     if calibration is None:
         return EMPTY["confidence"]
     return {"calibration": calibration, "temperature": shown_temperature(work.fitted(cancelled), calibration)}
+
+
+def _rest(work: Work, cancelled: Cancel, report: Callable[[float], None]) -> dict[str, Any]:
+    """The whole map of a large scene, as what is in sight of it was made."""
+    from tessera_core.heads import predict_raster
+
+    fitted, temperature = work.fitted(cancelled), work.question.temperature
+    fitted = fitted if temperature == 1 else fitted.temperature_scaled(temperature)
+
+    def progress(done: int, total: int, _message: str = "") -> None:
+        report(done / max(total, 1))
+
+    made: ClassMap = predict_raster(fitted, work.raster, cancelled=cancelled, progress=progress)
+    return {"map_progress": 1.0, "made": made}
 
 
 def _label_issues(work: Work) -> dict[str, Any]:

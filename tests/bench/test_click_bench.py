@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tessera_core.bench import click, folium_peer
-from tessera_core.errors import TesseraError
+from tessera_core.errors import InputError, TesseraError
 
 SIZE = 96
 
@@ -73,3 +73,16 @@ def test_both_are_measured_in_one_run(apart: Callable[..., Any]) -> None:
     assert 1 <= peer["quick_clicks_kept"] <= found["quick_clicks"]
     assert found["streamlit_folium_ms"] == peer["median_ms"]
     assert found["ratio_streamlit_folium"] == pytest.approx(peer["median_ms"] / found["median_ms"], abs=0.01)
+
+
+def test_sizes_are_told_in_pixels_and_a_larger_scene_repeats_a_smaller_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert click._sizes("512, 6000") == (512, 6000)
+    with pytest.raises(InputError, match="pixels a side"):
+        click._sizes("512,huge")
+    monkeypatch.setattr(click, "REPEATED", SIZE)
+    raster, truth = click.large_raster(tmp_path, SIZE + 40)
+    assert raster.shape == truth.shape == (SIZE + 40, SIZE + 40)
+    assert (raster.codes[SIZE:, :40] == raster.codes[:40, :40]).all()
+    assert (truth[SIZE:, SIZE:] == truth[:40, :40]).all()

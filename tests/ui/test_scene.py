@@ -11,7 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from tessera_core.heads import Scene, make_head
+from tessera_core.heads import scene as heads_scene
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui.scene import IDLE_SECONDS, MAX_MAPPED, OpenScene, _Held, open_scene
 from tests.factories import landscape
@@ -90,3 +93,23 @@ def test_big_parts_are_bounded_in_bytes_and_one_in_use_is_never_pushed_out(tmp_p
     del scenes[1]
     gc.collect()
     assert held.fits(one)
+
+
+def test_all_scenes_of_a_process_hold_no_more_than_stated_whoever_opens_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rasters = [EmbeddingRaster.open(landscape(32, dim=8).save(tmp_path / str(n))) for n in range(4)]
+    already = sum(scene.nbytes for scene in Scene._in_memory)
+    one = rasters[0].codes.nbytes + rasters[0].scales.nbytes
+    monkeypatch.setattr(heads_scene, "RESIDENT_BYTES", already + 2 * one)
+    scenes = [Scene(raster) for raster in rasters[:3]]
+    assert [scene.nbytes for scene in scenes] == [one, one, 0]
+    # Who reads through the file gets the same map.
+    rows, cols = np.nonzero(rasters[0].valid())
+    ends = [0, 1, -2, -1]
+    head = make_head("ridge").fit(rasters[0].sample(rows[ends], cols[ends]), np.array([1, 1, 2, 2]))
+    maps = [scene.predict(head).classes for scene in scenes]
+    assert (maps[0] == maps[2]).all()
+    del scenes[0]
+    gc.collect()
+    assert Scene(rasters[3]).nbytes == one

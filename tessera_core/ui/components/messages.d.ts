@@ -175,7 +175,9 @@ export interface LabelHeader extends Answer {
   unit: "ha" | "px";
   undo: boolean;
   redo: boolean;
-  map: { v: string; levels: number } | null;
+  /** Whether the map is of what is in sight, and that of the rest comes after it as a picture. */
+  large: boolean;
+  map: { v: string; levels: number; bounds: Bounds } | null;
   saved: number | null;
   hint: string;
   stamp: string;
@@ -196,6 +198,9 @@ export interface PictureHeader {
   bounds: Bounds;
   version: string;
   mode?: string;
+  /** Of the map of a large region: steps of confidence, and its classes in the order of the palette. */
+  levels?: number;
+  classes?: number[];
 }
 
 export interface Score {

@@ -71,10 +71,8 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     about = relay(CHOICES.get(choice.name, "")).partition(":")[2].strip()
     if about:
         st.caption(f"{about[0].upper()}{about[1:]}")
-    if ready:
-        reading = session.live.reading(project.log, choice)
-        for told in filter(None, (reading.method, reading.parts)):
-            st.caption(relay(told))
+    for told in session.live.told(project.log, choice) if ready else ():
+        st.caption(relay(told))
     if ready and choice.name in ("prototype", "logistic"):
         _comparison(project, scene)
     if choice.name != "unet":

@@ -67,6 +67,9 @@ def _map(project: Project) -> None:
     base = base_maps.shown()
     data = live.message(key, project.log, head_choice(project), _protocol(key), run, project.saved_at, pictures, base)
     label_map.label_map(key, data, _on_ops)
+    rest = live.rest(project.log, head_choice(project), _protocol(key).confidence)
+    if rest is not None:
+        label_map.picture(key, "rest", *rest)
     label_map.picture(key, EMBEDDING, {**live.picture_header(), "version": scene.key}, scene.png(EMBEDDING))
 
 

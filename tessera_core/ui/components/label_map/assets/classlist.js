@@ -45,7 +45,7 @@ export class ClassList {
   }
 
   /** @param {LabelHeader} header */
-  fill({ classes, unit }) {
+  fill({ classes, unit, map }) {
     const present = new Set(classes.map((c) => c.id));
     for (const [id, row] of this.rows) {
       if (present.has(id)) continue;
@@ -57,7 +57,8 @@ export class ClassList {
     classes.forEach((c, position) => {
       const row = this.rows.get(c.id) ?? this.makeRow(c.id);
       this.rows.set(c.id, row);
-      this.fillRow(row, c, position, unit);
+      // Of a large region what is in sight comes first; how much there is of a class is still being counted.
+      this.fillRow(row, c, position, map && c.area === null ? null : unit);
       const there = this.list.children[position];
       if (there !== row.box) this.list.insertBefore(row.box, there ?? null);
     });
@@ -68,7 +69,7 @@ export class ClassList {
    * @param {Row} row
    * @param {LabelClass} known
    * @param {number} position
-   * @param {string} unit
+   * @param {string | null} unit null while areas are being counted
    */
   fillRow(row, { id, name, color, count, area: covered }, position, unit) {
     Object.assign(row.chip.style, { background: color, color: inkOn(color) });
@@ -78,7 +79,7 @@ export class ClassList {
     row.more.setAttribute("aria-label", t("Edit {name}", { name }));
     row.count.textContent = `${count}`;
     row.count.title = tn("{n} label", "{n} labels", count);
-    row.area.textContent = covered === null ? "" : area(covered, unit);
+    row.area.textContent = covered === null ? (unit === null ? "…" : "") : area(covered, unit ?? "");
     const chosen = id === this.memory.class;
     row.pick.setAttribute("aria-pressed", String(chosen));
     row.box.classList.toggle("tl-chosen", chosen);

@@ -4,13 +4,14 @@
 import { decode, indices, recolour, rgb } from "../../shared/assets/wire.js";
 import { t } from "../../shared/assets/words.js";
 
-/** @import { Bounds, LabelHeader, XY } from "../../messages.js" */
+/** @import { Bounds, LabelHeader, PictureHeader, XY } from "../../messages.js" */
 /** @import { LayerName, PictureMessage } from "./session.js" */
 /** @import { LabelView } from "./view.js" */
+/** @import { Stage } from "../../shared/assets/stage.js" */
 /**
  * The newest class map as it came; `plane` are its palette indices, once a pointer rests on it.
  * @typedef {{
- *   v: string, levels: number, png: Uint8Array<ArrayBuffer>, header: LabelHeader, colours: string,
+ *   v: string, levels: number, bounds: Bounds, png: Uint8Array<ArrayBuffer>, header: LabelHeader, colours: string,
  *   plane?: Awaited<ReturnType<typeof indices>>, asked?: number,
  * }} ClassMap
  */
@@ -29,6 +30,9 @@ export const PANES = {
   similar: 364,
 };
 const PICTURES = /** @type {LayerName[]} */ (Object.keys(PANES));
+// Of a large region: what is in sight lies in the pane of its layer, on what is known of all of it.
+const IN_SIGHT = ["classes_view", "confidence_view"];
+const MAPS = ["classes", "confidence", ...IN_SIGHT];
 /** What a place looks like, and what the map says of it. @type {LayerName[]} */
 const GROUND = ["truecolour", "pca"];
 /** @type {LayerName[]} */
@@ -62,13 +66,18 @@ export class Pictures {
     this.versions = new Map(); // of the pictures that are shown or being decoded
     /** @type {ClassMap | null} */
     this.classMap = null;
+    /** @type {{ header: PictureHeader, png: Uint8Array<ArrayBuffer> } | null} */
+    this.rest = null; // the map of all of a large region
     this.painting = {};
+    this.painted = {};
+    this.laid = "";
     this.liking = {};
   }
 
   // Another place: all that was known is of the one before.
   renew() {
     this.versions.clear();
+    this.rest = null;
     for (const name of [...this.view.stage.pictures.keys()]) this.view.stage.drop(name);
     for (const picture of this.session.pictures.values()) this.receive(picture);
   }
@@ -84,9 +93,16 @@ export class Pictures {
   }
 
   /** @param {PictureMessage} message */
-  receive({ header: { name, version, scene, bounds, mode }, png }) {
+  receive(message) {
+    const { header, png } = message;
+    const { name, version, scene, bounds, mode } = header;
     const { view } = this;
     if (!view.header || scene !== view.header.scene || this.versions.get(name) === version) return;
+    if (name === "rest") {
+      this.versions.set(name, version);
+      this.receiveRest(message);
+      return;
+    }
     this.drop(name);
     this.versions.set(name, version);
     const { stage } = view;
@@ -137,8 +153,9 @@ export class Pictures {
     const known = this.classMap;
     const colours = coloursOf(header);
     if (!header.map) {
-      this.classMap = null;
-      for (const name of ["classes", "confidence"]) this.drop(name);
+      this.classMap = this.rest = null;
+      this.versions.delete("rest");
+      for (const name of MAPS) this.drop(name);
       this.arrange();
     } else if (known?.v !== header.map.v || known.colours !== colours) {
       this.classMap = { ...header.map, png, header, colours };
@@ -148,16 +165,29 @@ export class Pictures {
     this.view.shown(header);
   }
 
-  // Class map and confidence from the same pixels with two palettes. The newest wins; stale ones are dropped.
-  async repaint() {
-    const source = this.classMap;
-    if (!source) return;
-    const { header, levels } = source;
-    this.painting = {};
-    const { painting, view } = this;
-    const { stage } = view;
+  /** @param {PictureMessage} message the map of all of a large region, which comes after that of what is in sight */
+  receiveRest(message) {
+    this.rest = message;
+    this.paintRest();
+  }
+
+  // Colours, hidden classes or the threshold have changed.
+  repaint() {
+    this.paintMap();
+    this.paintRest();
+  }
+
+  /**
+   * Class map, and confidence where it is shown, from the same pixels with two palettes.
+   * @param {Uint8Array<ArrayBuffer>} png
+   * @param {number} levels
+   * @param {number[]} ids classes in the order of the palette
+   * @param {LabelHeader} header
+   */
+  paintings(png, levels, ids, header) {
     const { threshold, hidden } = this.memory;
-    const colours = header.classes.map((c) => (hidden.includes(c.id) ? NOTHING : [...rgb(c.color), 255]));
+    const shown = new Map(header.classes.map((c) => [c.id, hidden.includes(c.id) ? NOTHING : [...rgb(c.color), 255]]));
+    const colours = ids.map((id) => shown.get(id) ?? NOTHING);
     /** @type {(i: number) => number[]} */
     const classColour = (i) => {
       if (!i) return NOTHING;
@@ -166,19 +196,58 @@ export class Pictures {
       const colour = colours[Math.floor((i - 1) / levels)] ?? NOTHING;
       return sure || !colour[3] ? colour : UNSURE;
     };
-    const jobs = [decode(recolour(source.png, classColour))];
+    const jobs = [decode(recolour(png, classColour))];
     if (levels > 1 && this.memory.layers.confidence.on) {
       /** @type {(i: number) => number[]} */
       const colourOf = (i) => (i ? CIVIDIS[Math.floor((((i - 1) % levels) * CIVIDIS.length) / levels)] : NOTHING);
-      jobs.push(decode(recolour(source.png, colourOf)));
+      jobs.push(decode(recolour(png, colourOf)));
     }
-    const [classes, confidence] = await Promise.all(jobs);
-    if (view.gone || this.painting !== painting || view.stage !== stage) return;
-    stage.show("classes", classes, header.bounds);
-    if (confidence) stage.show("confidence", confidence, header.bounds);
-    else stage.drop("confidence");
+    return Promise.all(jobs);
+  }
+
+  /**
+   * @param {Stage} stage
+   * @param {[ImageBitmap, ImageBitmap?]} made
+   * @param {Bounds} bounds
+   * @param {string} of what stands behind the names of the pictures
+   */
+  lay(stage, [classes, confidence], bounds, of) {
+    stage.show(`classes${of}`, classes, bounds);
+    if (confidence) stage.show(`confidence${of}`, confidence, bounds);
+    else stage.drop(`confidence${of}`);
     this.arrange();
+  }
+
+  // The newest wins; stale ones are dropped.
+  async paintMap() {
+    const source = this.classMap;
+    if (!source) return;
+    const { header, levels, png, bounds } = source;
+    this.painting = {};
+    const { painting, view } = this;
+    const { stage } = view;
+    const ids = header.classes.map((c) => c.id);
+    const made = /** @type {[ImageBitmap, ImageBitmap?]} */ (await this.paintings(png, levels, ids, header));
+    if (view.gone || this.painting !== painting || view.stage !== stage) return;
+    const of = header.large ? "_view" : "";
+    // Another sight is another picture.
+    if (of && `${bounds}` !== this.laid) for (const name of IN_SIGHT) stage.drop(name);
+    this.laid = `${bounds}`;
+    this.lay(stage, made, bounds, of);
     view.shown(header);
+  }
+
+  async paintRest() {
+    const source = this.rest;
+    const { header } = this.view;
+    if (!source || !header?.large) return;
+    this.painted = {};
+    const { painted, view } = this;
+    const { stage } = view;
+    const { levels = 1, classes = [], bounds } = source.header;
+    const made = /** @type {[ImageBitmap, ImageBitmap?]} */ (await this.paintings(source.png, levels, classes, header));
+    if (!view.gone && this.painted === painted && view.stage === stage && this.rest === source)
+      this.lay(stage, made, bounds, "");
   }
 
   // -------------------------------------------------------------------- layers
@@ -303,7 +372,7 @@ export class Pictures {
       return "";
     }
     const { plane, width, height } = source.plane;
-    const at = pixelAt(source.header.bounds, width, height, x, y);
+    const at = pixelAt(source.bounds, width, height, x, y);
     const i = at < 0 ? 0 : plane[at];
     if (!i) return "";
     const { levels } = source;

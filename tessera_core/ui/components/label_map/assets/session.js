@@ -57,7 +57,7 @@ export class LabelSession {
     this.view = null;
     /** @type {Panel | null} */
     this.panel = null;
-    /** @type {{ confidence: boolean, selected: string, stamp?: string }} */
+    /** @type {{ confidence: boolean, selected: string, stamp?: string, view?: number[] }} */
     const wanted = { confidence: false, selected: "" };
     this.queue = new Queue(() => this.panel?.tick(), wanted);
     this.insight = new Insight(this);

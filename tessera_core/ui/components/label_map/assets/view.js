@@ -19,6 +19,7 @@ import { TOOLS, Tools } from "./tools.js";
 
 /** @type {Set<ToolName>} */
 const PANNING = new Set(["select", "point", "like", "unlike"]); // with these, a drag moves the map
+const STILL = 150; // milliseconds for which the map rests before what is in sight of a large region is asked for
 const UNCHOSEN = /** @type {ToolName[]} */ (["select", "erase", "like", "unlike"]); // tools that give no class
 
 export class LabelView extends BaseView {
@@ -45,6 +46,7 @@ export class LabelView extends BaseView {
     this.colours = new Map();
     this.painted = 0;
     this.toastTimer = 0;
+    this.looking = 0;
     this.marks = new Marks(this);
     this.pictures = new Pictures(this);
     this.strip = new Strip(session);
@@ -110,6 +112,7 @@ export class LabelView extends BaseView {
   destroy() {
     super.destroy();
     clearTimeout(this.toastTimer);
+    clearTimeout(this.looking);
     this.tools.destroy();
     if (this.session.view !== this) return;
     this.session.view = null;
@@ -136,6 +139,7 @@ export class LabelView extends BaseView {
       this.placed = false;
       this.place();
       this.pictures.renew();
+      this.tellSight();
     }
     this.fillTitle(header);
     this.pictures.receiveMap(header, png);
@@ -179,6 +183,21 @@ export class LabelView extends BaseView {
     // Another year of the same place opens where this one was left.
     this.memory.views[this.header.place] = this.sight;
     this.keep();
+    this.tellSight();
+  }
+
+  // Of a large region the server maps what is in sight first, as finely as it is seen.
+  tellSight() {
+    clearTimeout(this.looking);
+    if (!this.header?.large) return;
+    this.looking = setTimeout(() => {
+      if (this.gone || !this.visible) return;
+      const { x, y } = this.map.getSize();
+      const bounds = this.map.getBounds();
+      const [west, south] = this.stage.frame.xy(bounds.getSouthWest());
+      const [east, north] = this.stage.frame.xy(bounds.getNorthEast());
+      this.queue.ask({ view: [west, south, east, north, x, y] });
+    }, STILL);
   }
 
   /** @param {LabelHeader} header */

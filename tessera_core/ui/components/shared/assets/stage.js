@@ -9,6 +9,8 @@ import { t } from "./words.js";
 
 const BASE = 210;
 
+const pictureOf = (/** @type {string} */ name) => name.replace(/_view$/, "");
+
 export class Stage {
   /**
    * @param {Leaflet} L
@@ -74,9 +76,9 @@ export class Stage {
 
   // ------------------------------------------------------------------- pictures
 
-  /** @param {string} name */
+  /** @param {string} name what is in sight of a picture, NAME_view, lies in the pane of the picture */
   pane(name) {
-    return this.map.getPane(this.prefix + name);
+    return this.map.getPane(this.prefix + pictureOf(name));
   }
 
   /**
@@ -88,8 +90,10 @@ export class Stage {
   show(name, bitmap, bounds) {
     let layer = this.pictures.get(name);
     if (!layer) {
-      if (!this.pane(name)) this.makePane(this.prefix + name);
-      layer = makePicture(this.L, this.frame, bounds, this.prefix + name);
+      const pane = this.prefix + pictureOf(name);
+      if (!this.pane(name)) this.makePane(pane);
+      layer = makePicture(this.L, this.frame, bounds, pane);
+      if (pictureOf(name) !== name) layer.setZIndex(2);
       this.pictures.set(name, layer);
     }
     layer.draw(bitmap);
@@ -135,7 +139,8 @@ export class Stage {
    */
   sides(name) {
     const { pair } = this;
-    return pair?.includes(name) ? [name === pair[0], name === pair[1]] : [true, true];
+    const of = pictureOf(name);
+    return pair?.includes(of) ? [of === pair[0], of === pair[1]] : [true, true];
   }
 
   // The left picture is cut at the divider on the right and the right one on the left.

@@ -1,0 +1,181 @@
+"""A scene too large to be mapped at every click: what is in sight is mapped first, and the rest comes to the same."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tessera_core.grid import Grid
+from tessera_core.heads import HeadChoice, Scene
+from tessera_core.render.display import DisplayGrid
+from tessera_core.session import live_map, payload
+from tessera_core.session.assessor import Assessor
+from tessera_core.session.live_map import LiveMap
+from tessera_core.session.protocol import ProtocolState, Sight, apply_message
+from tests.factories import landscape
+from tests.session.questions import labelled, question
+
+HEAD = HeadChoice("ridge")
+RASTER = landscape(80)
+DISPLAY = DisplayGrid(RASTER.grid)
+
+
+@pytest.fixture
+def live(monkeypatch: pytest.MonkeyPatch) -> LiveMap:
+    monkeypatch.setattr(live_map, "LARGE_PIXELS", 1000)
+    return LiveMap("scene", "place", RASTER, lambda: Scene(RASTER), DISPLAY, "Demo", "2024")
+
+
+def indices(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def sight(*share: float, size: tuple[int, int] = (400, 400)) -> Sight:
+    """The part of the display between shares of its width and height: west, south, east, north."""
+    west, south, east, north = DISPLAY.bounds
+    x, y = ([a + s * (b - a) for s in pair] for a, b, pair in ((west, east, share[::2]), (south, north, share[1::2])))
+    return Sight((x[0], y[0], x[1], y[1]), size)
+
+
+def test_a_click_maps_what_is_in_sight_as_the_whole_map_has_it_and_the_rest_follows(live: LiveMap) -> None:
+    log = labelled(RASTER)
+    whole = Scene(RASTER).predict(live._teach(log, HEAD).fitted)  # type: ignore[arg-type]
+
+    def told(seen: Sight | None, confidence: bool = True) -> tuple[dict[str, Any], np.ndarray]:
+        state = ProtocolState(view=seen, confidence=confidence)
+        header, png = payload.unpack(live.message("k", log, HEAD, state, 1))
+        return header, indices(png)
+
+    near = sight(0.2, 0.3, 0.6, 0.7)
+    header, seen = told(near)
+    assert header["large"]
+    assert {c["area"] for c in header["classes"]} == {None}
+    assert live.rest(log, HEAD, True) is None
+    view = DISPLAY.view(near.bounds, near.size)
+    assert header["map"]["bounds"] == pytest.approx(view.bounds)
+    first, _ = payload.overlay(view.take(whole.classes), view.take(whole.confidence, 255), log.classes, None)
+    np.testing.assert_array_equal(seen, indices(first))
+    # Who has not said what they see gets all of it.
+    everything, _ = told(None)
+    assert everything["map"]["bounds"] == pytest.approx(DISPLAY.bounds)
+    live.accept_rest(log.version, HEAD, 1.0, whole)
+    later, again = told(near)
+    assert later["stamp"] != header["stamp"]
+    np.testing.assert_array_equal(again, seen)
+    small = LiveMap("scene", "place", RASTER, lambda: Scene(RASTER), DISPLAY, "Demo", "2024")
+    small.large = False
+    plain, png = payload.unpack(small.message("k", log, HEAD, ProtocolState(confidence=True), 1))
+    assert [c["area"] for c in later["classes"]] == [c["area"] for c in plain["classes"]]
+    rest = live.rest(log, HEAD, True)
+    assert rest is not None
+    assert rest[1] == png
+    assert rest[0]["classes"] == [c.id for c in log.classes]
+
+
+def test_a_map_of_the_rest_of_other_labels_or_another_confidence_is_not_shown(live: LiveMap) -> None:
+    log = labelled(RASTER)
+    made = Scene(RASTER).predict(live._teach(log, HEAD).fitted)  # type: ignore[arg-type]
+    version = log.version
+    live.accept_rest(version, HEAD, 2.0, made)
+    assert live.rest(log, HEAD, False) is None
+    live.accept_rest(version, HEAD, 1.0, made)
+    assert live.rest(log, HEAD, False) is not None
+    log.undo()
+    assert live.rest(log, HEAD, False) is None
+    live.message("k", log, HEAD, ProtocolState(), 1)
+    live.accept_rest(version, HEAD, 1.0, made)
+    assert live.rest(log, HEAD, False) is None
+    # Whoever asks for the map as a raster gets all of it, and the page has it then.
+    reading = live.reading(log, HEAD)
+    assert reading.map is not None
+    assert reading.map.classes.shape == RASTER.shape
+    assert live.rest(log, HEAD, False) is not None
+    live.set_temperature(HEAD, 3.0)
+    assert live.rest(log, HEAD, False) is None
+
+
+def test_a_slow_head_shows_a_quick_map_of_what_is_in_sight_until_its_own_is_there(live: LiveMap) -> None:
+    log, slow = labelled(RASTER), HeadChoice("forest")
+    header, png = payload.unpack(live.message("k", log, slow, ProtocolState(view=sight(0, 0, 0.5, 0.5)), 1))
+    assert header["preview"]
+    assert png
+    made = Scene(RASTER).predict(live._teach(log, slow).fitted)  # type: ignore[arg-type]
+    live.accept(log.version, slow, made)
+    header, _ = payload.unpack(live.message("k", log, slow, ProtocolState(view=sight(0, 0, 0.5, 0.5)), 2))
+    assert not header["preview"]
+    assert header["classes"][0]["area"] is not None
+
+
+def test_the_rest_is_worked_out_beside_the_map_as_the_map_shows_it(live: LiveMap) -> None:
+    log, made = labelled(RASTER), []
+    assessor = Assessor(RASTER, quiet=0, on_rest=lambda *found: made.append(found))
+    assessor.ask(question(log, large=True, temperature=1.5))
+    found = assessor.wait()
+    assert "rest" in found.fresh
+    assert found.map_progress == 1
+    (version, head, temperature, mapped) = made[0]
+    assert (version, head, temperature) == (log.version, HEAD, 1.5)
+    live.set_temperature(HEAD, 1.5)
+    whole = live.reading(log, HEAD).map
+    assert whole is not None
+    np.testing.assert_array_equal(mapped.classes, whole.classes)
+    np.testing.assert_array_equal(mapped.confidence, whole.confidence)
+    # The same again is not made again, another confidence is.
+    assessor.ask(question(log, large=True, temperature=1.5, error=0.2))
+    assessor.wait()
+    assert len(made) == 1
+    assessor.ask(question(log, large=True, temperature=2.0, error=0.2))
+    assessor.wait()
+    assert len(made) == 2
+
+
+GRIDS = [RASTER.grid, Grid("EPSG:32631", Affine(10, 0, 3e5, 0, -10, 8e6), (300, 77)), Grid.local((90, 120))]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    grid=st.sampled_from(GRIDS),
+    corner=st.tuples(st.floats(-0.2, 1), st.floats(-0.2, 1)),
+    extent=st.tuples(st.floats(0.01, 1.2), st.floats(0.01, 1.2)),
+    size=st.tuples(st.integers(1, 500), st.integers(1, 500)),
+)
+def test_a_view_shows_the_pixels_that_lie_there_and_no_more_than_a_screen_has(
+    grid: Grid, corner: tuple[float, float], extent: tuple[float, float], size: tuple[int, int]
+) -> None:
+    display = DisplayGrid(grid)
+    west, south, east, north = display.bounds
+    left, low = west + corner[0] * (east - west), south + corner[1] * (north - south)
+    asked = (left, low, left + extent[0] * (east - west), low + extent[1] * (north - south))
+    view = display.view(asked, size, max_pixels=5000)
+    assert view.shape == view.index.shape
+    assert view.index.size <= 5000 + 2 * sum(view.shape) + 4
+    assert view.shape[0] <= size[0] + 2
+    assert view.shape[1] <= size[1] + 2
+    xs = view.bounds[0] + (np.arange(view.shape[1]) + 0.5) * (view.bounds[2] - view.bounds[0]) / view.shape[1]
+    ys = view.bounds[3] - (np.arange(view.shape[0]) + 0.5) * (view.bounds[3] - view.bounds[1]) / view.shape[0]
+    rows, cols = display.to_pixel(*np.meshgrid(xs, ys))
+    inside = view.index < view.outside
+    at_row, at_col = np.divmod(view.index, grid.width)
+    assert (np.abs(rows - at_row - 0.5)[inside] < 0.55).all()
+    assert (np.abs(cols - at_col - 0.5)[inside] < 0.55).all()
+    well = (rows > 0.05) & (rows < grid.height - 0.05) & (cols > 0.05) & (cols < grid.width - 0.05)
+    assert inside[well].all()
+
+
+def test_what_a_page_says_it_sees_is_taken_only_where_it_can_be() -> None:
+    log = labelled(RASTER)
+
+    def seen(view: object) -> Sight | None:
+        return apply_message(log, DISPLAY, {"epoch": "abcdef", "n": 1, "want": {"view": view}}, ProtocolState()).view
+
+    assert seen([0, 1, 2.5, 3, 800, 600]) == Sight((0, 1, 2.5, 3), (600, 800))
+    wrong = [None, "all", [0, 1, 2, 3], [0, 1, 0, 3, 8, 6], [0, 1, 2, float("nan"), 8, 6], [0, 1, 2, 3, 0, 6]]
+    wrong += [[0, 1, 2, 3, 10**6, 6], [0, 1, True, 3, 8, 6], [0, 1, 2, 10**10, 8, 6]]
+    assert [seen(view) for view in wrong] == [None] * len(wrong)
