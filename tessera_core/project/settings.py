@@ -120,6 +120,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         lesson: how far the lesson has come that this project is for.
         learner: nickname under which it is handed in to a class.
         classroom: id of the class of this server that it belongs to; see :mod:`tessera_core.classroom.store`.
+        together: names the map that it is a place of; see :mod:`tessera_core.project.places`.
         class_name, class_tasks: of the class that it was handed out by, and what it asks for, a sentence each.
         extra: settings under names that this version does not know.
     """
@@ -147,6 +148,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     lesson: LessonProgress | None = None
     learner: Annotated[str, Meta(max_length=80)] | None = None
     classroom: Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")] | None = None
+    together: Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")] | None = None
     class_name: Annotated[str, Meta(max_length=80)] | None = None
     class_tasks: tuple[Annotated[str, Meta(max_length=300)], ...] = ()
     extra: dict[str, Any] = {}

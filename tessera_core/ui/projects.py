@@ -7,8 +7,8 @@ import time
 import streamlit as st
 
 from tessera_core.errors import TesseraError
-from tessera_core.language import later, relay, t
-from tessera_core.project import deletion, library, room
+from tessera_core.language import later, relay, t, tn
+from tessera_core.project import deletion, library, places, room
 from tessera_core.project.home import RecentProject
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize, reception, speech, state
@@ -59,6 +59,24 @@ def switcher(project: Project) -> None:
             ):
                 switch_to(Project.open(entry.folder))
         st.page_link("pages/region.py", label=t("Open something else"), icon=":material/add:")
+
+
+def strip(project: Project) -> None:
+    """The places of the map that the open project is part of, with their labels; a click goes there."""
+    found = places.places_of(project)
+    if not found:
+        return
+    here = project.folder.resolve()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="studio_places"):
+        st.markdown(f":small[:gray[{t('Places')}]]", width="content")
+        for place in found:
+            if st.button(
+                f"{humanize.escape(place.name)} · {place.labels}",
+                key=f"place_{place.folder.name}",
+                type="primary" if place.folder.resolve() == here else "secondary",
+                help=tn("{n} label", "{n} labels", place.labels),
+            ):
+                switch_to(Project.open(place.folder))
 
 
 def recent() -> None:

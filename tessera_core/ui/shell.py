@@ -320,6 +320,8 @@ def header(*, saved: bool = True) -> None:
         st.page_link(
             "pages/help.py", label=t("Help"), icon=":material/help:", query_params=state.query(), width="content"
         )
+    if project is not None:
+        projects.strip(project)
     if hosted():
         reception.news()
     if project is not None and demo_rest.grows(project):

@@ -66,6 +66,16 @@ def test_a_head_of_two_projects_is_kept_maps_and_learns_on(
     label(kent, 3)
     open_panel(app, project)
     app.multiselect(key=f"label_heads_others_{project.key}").set_value([str(kent.folder)]).run()
+    # They are places of one map now, a click apart, and each says so.
+    assert [button.label for button in app.button if str(button.key).startswith("place_")] == [
+        "Kent · 9",
+        "My fields · 9",
+    ]
+    app.session_state[f"label_heads_{kent.key}"] = True
+    press(app, "Kent · 9")
+    assert app.session_state["tessera_project"] != project.folder.name
+    assert app.multiselect(key=f"label_heads_others_{kent.key}").value == [str(project.folder.resolve())]
+    press(app, "My fields · 9")
     press(app, "Teach a head of these labels")
     run_until(app, lambda: "Trained without Kent 2024, right at " in shown(app))
     assert "Trained without My fields 2024, right at " in shown(app)

@@ -10,7 +10,7 @@ import streamlit as st
 
 from tessera_core.errors import TesseraError
 from tessera_core.language import relay, t
-from tessera_core.project import library, saved_heads
+from tessera_core.project import library, places, saved_heads
 from tessera_core.project.classify import head_choice
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
@@ -49,20 +49,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
 
 def _teach(project: Project, scene: OpenScene, ready: bool) -> JointHead | None:
     """A head of the labels here and of other projects."""
-    others = _others(project)
-    chosen: list[str] = []
-    if others:
-        chosen = st.multiselect(
-            t("Learn also from"),
-            list(others),
-            format_func=lambda folder: others.get(folder, ""),
-            key=f"label_heads_others_{project.key}",
-            placeholder=t("Choose regions"),
-            help=t(
-                "Other projects of the same embeddings, with their labels. Each is left out once, so that you learn how right the "
-                "head is where it learnt nothing."
-            ),
-        )
+    chosen = _places(project)
     if not ready and not chosen:
         st.caption(t("Label two places of two classes each first, then they teach a head."))
         return None
@@ -79,6 +66,40 @@ def _teach(project: Project, scene: OpenScene, ready: bool) -> JointHead | None:
     key = f"heads {project.key} {scene.key} {log} {choice} {_stamps(chosen)}"
     made: JointHead | None = tasks.job(key, t("Teach a head of these labels"), work)
     return made
+
+
+def _places(project: Project) -> list[str]:
+    """Folders of the other places of the map, chosen here and remembered."""
+    others = _others(project)
+    if not others:
+        return []
+    known = [str(place.folder) for place in places.places_of(project) if str(place.folder) in others]
+    key = f"label_heads_others_{project.key}"
+    # What another tab or another place has changed is shown as it is.
+    st.session_state[key] = known
+
+    def changed() -> str:
+        wanted = st.session_state[key]
+        for folder in [folder for folder in wanted if folder not in known]:
+            places.add_place(project, Path(folder))
+        for folder in [folder for folder in known if folder not in wanted]:
+            places.take_out(project, Path(folder))
+        return ""
+
+    chosen: list[str] = st.multiselect(
+        t("Learn also from"),
+        list(others),
+        format_func=lambda folder: others.get(folder, ""),
+        key=key,
+        on_change=lambda: tasks.say("heads", changed),
+        placeholder=t("Choose regions"),
+        help=t(
+            "Other projects of the same embeddings, with their labels. Each is left out once, so that you learn how right the "
+            "head is where it learnt nothing. They become places of one map, and you go from one to the other at the head of "
+            "every page."
+        ),
+    )
+    return chosen
 
 
 def _others(project: Project) -> dict[str, str]:

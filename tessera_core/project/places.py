@@ -1,0 +1,126 @@
+"""Places of one map: projects whose labels teach one head, and between which a person goes as between rooms of one house.
+
+Each place is a project as any other, with a region, years and labels of its own. What makes them one is a mark in the settings of
+each, so that none of them is the first, and one that is deleted, renamed or moved leaves the others whole
+(docs/adr/0026-places-are-projects.md). Only projects that this person has are looked at, whatever a file of somebody else says.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tessera_core.errors import MixedDatasetsError, ProjectError, TesseraError
+from tessera_core.project.home import RecentProject, recent_projects
+from tessera_core.project.project import Project
+from tessera_core.project.project_files import read_file, saved_logs
+
+# As many as one sees at a glance, and as are opened in a moment.
+MOST = 24
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place of a map.
+
+    Attributes:
+        folder: of its project.
+        name: of its project.
+        labels: of any class.
+    """
+
+    folder: Path
+    name: str
+    labels: int
+
+
+def places_of(project: Project, known: Iterable[RecentProject] | None = None) -> tuple[Place, ...]:
+    """The places of the map that a project is part of, itself among them, by name; none where it stands for itself.
+
+    A copy of a place is not another place: its labels would be judged by themselves.
+
+    Args:
+        project: one of them.
+        known: projects of this person; None for all of them.
+    """
+    mark = project.settings.together
+    if mark is None:
+        return ()
+    here, origins = project.folder.resolve(), {project.origin}
+    found = [Place(here, project.name, len(project.log.labels))]
+    for entry in recent_projects(limit=200) if known is None else known:
+        if entry.folder.resolve() == here or entry.dataset is None or entry.dataset != project.dataset:
+            continue
+        try:
+            origin, its_mark = _marked(entry.folder, _stamp(entry.folder / "project.json"))
+            if its_mark != mark or origin in origins:
+                continue
+            labels = _labels(entry.folder, tuple(_stamp(log) for log in sorted(saved_logs(entry.folder))))
+            found.append(Place(entry.folder, entry.name, labels))
+        except (TesseraError, OSError):
+            # Deleted or damaged meanwhile; the list of projects says so.
+            continue
+        origins.add(origin)
+        if len(found) == MOST:
+            break
+    return tuple(sorted(found, key=lambda place: (place.name.casefold(), str(place.folder)))) if len(found) > 1 else ()
+
+
+def add_place(project: Project, folder: Path) -> None:
+    """Make the project in ``folder`` a place of the map of ``project``; another map that it was part of goes on without it.
+
+    Raises:
+        MixedDatasetsError: their embeddings are of different datasets.
+        ProjectError: it is the project itself or a copy of it, or there are too many.
+    """
+    # Another tab, or the other place, may have changed whom it belongs to.
+    project.refresh()
+    other = Project.open(folder)
+    if other.origin == project.origin:
+        raise ProjectError(
+            f"{other.name} is a copy of {project.name} or the project itself; its labels would be judged by themselves."
+        )
+    if project.dataset is None or other.dataset is None:
+        raise ProjectError(f"{(project if project.dataset is None else other).name} has no embeddings yet.")
+    if project.dataset != other.dataset:
+        raise MixedDatasetsError(project.dataset, other.dataset, "one map of several places")
+    if len(places_of(project)) >= MOST:
+        raise ProjectError(f"A map has at most {MOST} places; take one out first.")
+    mark = project.settings.together or other.settings.together or secrets.token_hex(8)
+    for one in (project, other):
+        if one.settings.together != mark:
+            one.update(together=mark)
+
+
+def take_out(project: Project, folder: Path) -> None:
+    """Take a place out of the map of ``project``; a map of one place is none."""
+    project.refresh()
+    left = [place for place in places_of(project) if place.folder.resolve() != folder.resolve()]
+    Project.open(folder).update(together=None)
+    for place in left if len(left) < 2 else ():
+        Project.open(place.folder).update(together=None)
+    project.refresh()
+
+
+type _Stamp = tuple[int, int, int]
+
+
+def _stamp(file: Path) -> _Stamp:
+    stat = file.stat()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+@lru_cache(maxsize=256)
+def _marked(folder: Path, _of: _Stamp) -> tuple[str, str | None]:
+    """Origin and mark of a project whose file has not changed."""
+    data = read_file(folder)
+    mark = data["settings"].get("together")
+    return str(data.get("origin", data["id"])), mark if isinstance(mark, str) else None
+
+
+@lru_cache(maxsize=256)
+def _labels(folder: Path, _of: tuple[_Stamp, ...]) -> int:
+    return len(Project.open(folder).log.labels)
