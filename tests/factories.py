@@ -86,9 +86,17 @@ def landscape(size: int = 64, classes: int = 4, year: int = 2023, seed: int = 0,
 
 
 def make_tile(
-    folder: Path, shape: tuple[int, int] = (12, 10), clear: float = 0.5, seed: int = 0, **meta: object
+    folder: Path,
+    shape: tuple[int, int] = (12, 10),
+    clear: float = 0.5,
+    seed: int = 0,
+    corner: tuple[float, float] | None = None,
+    **meta: object,
 ) -> Path:
-    """A time-series tile of noise: three pixels outside, one never seen; without any clear day where ``clear`` is 0."""
+    """A time-series tile of noise: three pixels outside, one never seen; without any clear day where ``clear`` is 0.
+
+    ``corner`` is west and north of it.
+    """
     from tessera_core.dpixels.tile import write_tile
 
     rng = np.random.default_rng(seed)
@@ -108,7 +116,7 @@ def make_tile(
         doys=np.arange(1, 21) * 10,
         sar_asc=radar,
         doys_asc=np.arange(1, 16) * 20,
-        grid=make_grid(shape),
+        grid=make_grid(shape, *(corner or ())),
         roi=roi,
         meta={"year": 2023, **meta},
     )

@@ -8,31 +8,32 @@ hemisphere run on below the equator. Pixels are copied, never resampled. Knows n
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import FolderKind, atomic_path
+from tessera_core.cells import SOUTH_OFFSET_M as SOUTH_OFFSET
+from tessera_core.cells import TOP_M
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
 from tessera_core.observations import MONTHS, NAMES, unpacked_months
 from tessera_core.periods import Period
 from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster, NoData
+from tessera_core.raster import EmbeddingRaster, NoData, valid_scales
 
 TIFF_BLOCK = 64
 SHARD = 256
 INNER_CHUNK = 32
 _STORE = FolderKind("a Zarr store", "zarr.json", ("zarr.json", "utm[0-9][0-9]/*"))
-SOUTH_OFFSET = 10_000_000.0
 
 GEOEMB = {
     "uuid": "61c12cc5-0e28-4056-999a-480cf3fb7e4c",
@@ -94,8 +95,49 @@ def write_geotiff(
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a raster lies in a store.
+
+    Attributes:
+        grid: UTM, of square north-up pixels.
+        year: of the time axis.
+    """
+
+    grid: Grid
+    year: int
+
+    @classmethod
+    def of(cls, grid: Grid, year: int | Period | None) -> Place:
+        """A place that a store can have.
+
+        Raises:
+            InputError: the grid is not such, or there is no calendar year.
+        """
+        _require_utm(grid)
+        if year is None:
+            raise InputError(
+                'A Zarr store is ordered by year, and the tile does not tell its own; add {"year": ...} to its meta.json, or '
+                "write it with --format npy or geotiff."
+            )
+        if isinstance(year, Period):
+            raise InputError(
+                f"A Zarr store is ordered by calendar year, and {year} is none; write it with --format npy or geotiff."
+            )
+        return cls(grid, year)
+
+
+class Shard(NamedTuple):
+    """One file of each array of a store: zone, index of the year, and row and column counted in shards."""
+
+    zone: int
+    time: int
+    row: int
+    col: int
+
+
+@dataclass(frozen=True)
 class _Zone:
-    """A zone's common grid: canonical (northern) UTM, whole shards."""
+    """A zone's common grid: canonical (northern) UTM, whole shards of the zone's lattice of cells."""
 
     number: int
     pixel: float
@@ -124,6 +166,50 @@ class _Zone:
         return round(row), round(col)
 
 
+@dataclass(frozen=True)
+class StoreGrid:
+    """The zones and years of a store, known before any pixel.
+
+    Attributes:
+        zones: by number.
+        years: in order.
+    """
+
+    zones: Mapping[int, _Zone]
+    years: tuple[int, ...]
+
+    @classmethod
+    def covering(cls, places: Iterable[Place]) -> StoreGrid:
+        """The smallest one of whole shards. They lie on the lattice of cells (:mod:`tessera_core.cells`), so that no two cells
+        meet in one.
+
+        Raises:
+            InputError: pixels have several sizes, or do not share one lattice.
+        """
+        places = list(places)
+        grids: dict[int, list[Grid]] = {}
+        for place in places:
+            grids.setdefault(_zone_number(place.grid), []).append(place.grid)
+        zones = {number: _zone_grid(number, members) for number, members in sorted(grids.items())}
+        return cls(zones, tuple(sorted({place.year for place in places})))
+
+    def shards(self, place: Place) -> list[Shard]:
+        """Those that a raster has pixels in."""
+        top, bottom, left, right = self.reach(place)
+        zone, time = _zone_number(place.grid), self.years.index(place.year)
+        return [Shard(zone, time, row, col) for row in range(top, bottom + 1) for col in range(left, right + 1)]
+
+    def reach(self, place: Place) -> tuple[int, int, int, int]:
+        """First and last row, first and last column of these, counted in shards."""
+        row, col = self.zones[_zone_number(place.grid)].offset(place.grid)
+        return (
+            row // SHARD,
+            (row + place.grid.height - 1) // SHARD,
+            col // SHARD,
+            (col + place.grid.width - 1) // SHARD,
+        )
+
+
 def canonical(grid: Grid) -> Affine:
     """The grid's transform with northings continued below the equator, as published stores have them."""
     assert grid.crs is not None
@@ -132,26 +218,13 @@ def canonical(grid: Grid) -> Affine:
     return Affine(t.a, t.b, t.c, t.d, t.e, t.f - (SOUTH_OFFSET if south else 0.0))
 
 
-@dataclass(frozen=True)
-class Member:
-    """A raster that is opened when its turn comes: of a thousand, two thousand files would be open otherwise.
-
-    Attributes:
-        grid, provenance: of the raster.
-        open: gives it.
-    """
-
-    grid: Grid
-    provenance: Provenance
-    open: Callable[[], EmbeddingRaster]
-
-
-def write_zarr(path: str | Path, rasters: Sequence[EmbeddingRaster | Member], prefixes: Sequence[int] = ()) -> Path:
+def write_zarr(path: str | Path, rasters: Sequence[EmbeddingRaster], prefixes: Sequence[int] = ()) -> Path:
     """Write rasters of one dataset as a Zarr v3 store; it appears under its name when it is whole.
 
     Args:
         path: the store's folder; an existing store is replaced, anything else in it is refused.
-        rasters: or what opens them; on UTM grids with square north-up pixels; ``provenance.year`` places each on the time axis.
+        rasters: on UTM grids with square north-up pixels; ``provenance.year`` places each on the time axis. Where they overlap,
+            the later one lies above.
         prefixes: Matryoshka lengths that get arrays of their own (``embeddings_d<n>``); they share the scales.
 
     Raises:
@@ -159,31 +232,131 @@ def write_zarr(path: str | Path, rasters: Sequence[EmbeddingRaster | Member], pr
         MixedDatasetsError: the rasters are of several datasets.
         ExportError: the store cannot be written.
     """
-    import zarr
-
     if not rasters:
         raise InputError("There is nothing to write into the Zarr store.")
     first = rasters[0].provenance
     for raster in rasters:
         first.require_same_dataset(raster.provenance, "one Zarr store")
-        _require_utm(raster)
-    years = sorted({_year(raster) for raster in rasters})
-    zones: dict[int, list[EmbeddingRaster | Member]] = {}
-    for raster in rasters:
-        zones.setdefault(_zone_number(raster.grid), []).append(raster)
-    depths = [p for p in sorted(set(prefixes)) if p < first.dim]
-    with atomic_path(path, directory=True, replaces=_STORE) as part, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        root = zarr.open_group(part, mode="w", zarr_format=3)
-        root.attrs.update(_root_attributes(first, depths))
-        for number, members in sorted(zones.items()):
-            _write_zone(root, _zone_grid(number, members), members, years, depths)
-        zarr.consolidate_metadata(root.store)
+    places = [Place.of(raster.grid, raster.provenance.year) for raster in rasters]
+    grid = StoreGrid.covering(places)
+    members: dict[Shard, list[EmbeddingRaster]] = {}
+    for place, raster in zip(places, rasters, strict=True):
+        for shard in grid.shards(place):
+            members.setdefault(shard, []).append(raster)
+    with atomic_path(path, directory=True, replaces=_STORE) as part:
+        create_store(part, grid, first, prefixes, counted=rasters[0].observations is not None)
+        store = OpenStore(part, grid)
+        for shard, found in members.items():
+            store.fill(shard, found)
+        consolidate(part)
     return Path(path)
 
 
-def _require_utm(raster: EmbeddingRaster | Member) -> None:
-    grid, t = raster.grid, raster.grid.transform
+def create_store(
+    folder: Path, grid: StoreGrid, provenance: Provenance, prefixes: Sequence[int] = (), *, counted: bool = False
+) -> None:
+    """Write the metadata of a store and its coordinates, and no pixel.
+
+    Args:
+        folder: empty.
+        provenance: of all that will be in it.
+        prefixes: see :func:`write_zarr`.
+        counted: whether arrays for how often each pixel was seen are wanted.
+    """
+    import zarr
+
+    depths = [p for p in sorted(set(prefixes)) if p < provenance.dim]
+    with _quiet():
+        root = zarr.open_group(folder, mode="w", zarr_format=3)
+        root.attrs.update(_root_attributes(provenance, depths))
+        for zone in grid.zones.values():
+            _create_zone(root, zone, grid.years, (*depths, provenance.dim), counted)
+
+
+def consolidate(folder: Path) -> None:
+    """Gather the metadata of all arrays into the store's own."""
+    import zarr
+
+    with _quiet():
+        zarr.consolidate_metadata(zarr.open_group(folder, mode="r+").store)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class OpenStore:
+    """A store that was created, and is filled shard by shard: no two writers touch one file, if each shard has one.
+
+    Args:
+        folder: the store.
+        grid: that it was created with.
+    """
+
+    def __init__(self, folder: Path, grid: StoreGrid) -> None:
+        import zarr
+
+        self.grid = grid
+        with _quiet():
+            root = zarr.open_group(folder, mode="r+")
+            self.provenance = Provenance.from_json(dict(root.attrs)["tessera_studio:provenance"])
+            self._arrays = {
+                zone.number: {name: array for name, array in root[zone.name].arrays() if array.ndim > 1}
+                for zone in grid.zones.values()
+            }
+
+    def fill(self, shard: Shard, rasters: Sequence[EmbeddingRaster]) -> None:
+        """Write a whole shard; what was in it is not looked at.
+
+        Args:
+            rasters: all that have pixels in it; where one has no data, those before it stay.
+        """
+        zone, arrays = self.grid.zones[shard.zone], self._arrays[shard.zone]
+        top, left = shard.row * SHARD, shard.col * SHARD
+        codes = np.zeros((arrays["embeddings"].shape[1], SHARD, SHARD), np.int8)
+        scales = np.full((SHARD, SHARD), np.inf, np.float32)
+        seen = np.zeros((SHARD, SHARD, len(NAMES)), np.uint16)
+        for raster in rasters:
+            row, col = zone.offset(raster.grid)
+            here, there = zip(
+                *(
+                    _overlap(at, extent, start)
+                    for at, extent, start in zip((row, col), raster.shape, (top, left), strict=True)
+                ),
+                strict=True,
+            )
+            found = np.asarray(raster.scales[there])
+            valid = valid_scales(found)
+            if raster.observations is not None and NAMES[0] in arrays:
+                mine = valid | ~np.isfinite(scales[here])
+                seen[here][mine] = np.asarray(raster.observations[there])[mine]
+            scales[here][valid] = found[valid]
+            block = np.asarray(raster.codes[there]).transpose(2, 0, 1)
+            inside = codes[:, *here]
+            np.copyto(inside, block, where=valid)
+        at = (shard.time, slice(top, top + SHARD), slice(left, left + SHARD))
+        with _quiet():
+            for name, array in arrays.items():
+                if name == "scales":
+                    array[at] = scales
+                elif name in NAMES:
+                    counts: NDArray[Any] = seen[..., NAMES.index(name)]
+                    array[at] = unpacked_months(counts) if NAMES.index(name) > 2 else counts
+                else:
+                    array[(at[0], slice(None), *at[1:])] = codes[: array.shape[1]]
+
+
+def _overlap(offset: int, extent: int, start: int) -> tuple[slice, slice]:
+    """Of a raster's rows or columns that begin at ``offset``: where they lie in the shard that begins at ``start``, and which."""
+    first, last = max(offset, start), min(offset + extent, start + SHARD)
+    return slice(first - start, last - start), slice(first - offset, last - offset)
+
+
+def _require_utm(grid: Grid) -> None:
+    t = grid.transform
     code = grid.crs or ""
     if not (code.startswith(("EPSG:326", "EPSG:327")) and len(code) == 10 and 1 <= int(code[-2:]) <= 60):
         raise InputError(
@@ -195,38 +368,30 @@ def _require_utm(raster: EmbeddingRaster | Member) -> None:
         raise InputError("A Zarr store needs square north-up pixels; write this tile with --format npy or geotiff.")
 
 
-def _year(raster: EmbeddingRaster | Member) -> int:
-    if raster.provenance.year is None:
-        raise InputError(
-            'A Zarr store is ordered by year, and the tile does not tell its own; add {"year": ...} to its meta.json, or '
-            "write it with --format npy or geotiff."
-        )
-    if isinstance(raster.provenance.year, Period):
-        raise InputError(
-            f"A Zarr store is ordered by calendar year, and {raster.provenance.year} is none; write it with --format npy or "
-            "geotiff."
-        )
-    return raster.provenance.year
-
-
 def _zone_number(grid: Grid) -> int:
     assert grid.crs is not None
     return int(grid.crs[-2:])
 
 
-def _zone_grid(number: int, members: Sequence[EmbeddingRaster | Member]) -> _Zone:
-    pixel = members[0].grid.transform.a
-    if any(not math.isclose(m.grid.transform.a, pixel) for m in members):
+def _zone_grid(number: int, members: Sequence[Grid]) -> _Zone:
+    pixel = members[0].transform.a
+    if any(not math.isclose(grid.transform.a, pixel) for grid in members):
         raise InputError("The tiles have pixels of different sizes and do not fit into one Zarr store.")
-    corners = [(canonical(m.grid), m.grid) for m in members]
+    corners = [(canonical(grid), grid) for grid in members]
     west, north = min(t.c for t, _ in corners), max(t.f for t, _ in corners)
-    east = max(t.c + g.width * pixel for t, g in corners)
-    south = min(t.f - g.height * pixel for t, g in corners)
+    east = max(t.c + grid.width * pixel for t, grid in corners)
+    south = min(t.f - grid.height * pixel for t, grid in corners)
 
-    def whole(extent: float) -> int:
-        return math.ceil(round(extent / pixel, 3) / SHARD) * SHARD
+    def pixels(metres: float) -> float:
+        return round(metres / pixel, 3)
 
-    return _Zone(number, pixel, west, north, whole(north - south), whole(east - west))
+    west -= math.floor(pixels(west)) % SHARD * pixel
+    north += math.floor(pixels(TOP_M - north)) % SHARD * pixel
+    height, width = (math.ceil(pixels(extent) / SHARD) * SHARD for extent in (north - south, east - west))
+    zone = _Zone(number, pixel, west, north, height, width)
+    for grid in members:
+        zone.offset(grid)
+    return zone
 
 
 def _root_attributes(provenance: Provenance, depths: Sequence[int]) -> dict[str, Any]:
@@ -265,23 +430,16 @@ def _array_name(depth: int, dim: int) -> str:
     return "embeddings" if depth == dim else f"embeddings_d{depth}"
 
 
-def _write_zone(
-    root: Any,
-    zone: _Zone,
-    members: Sequence[EmbeddingRaster | Member],
-    years: Sequence[int],
-    depths: Sequence[int],
-) -> None:
+def _create_zone(root: Any, zone: _Zone, years: Sequence[int], depths: Sequence[int], counted: bool) -> None:
     from zarr.codecs import BloscCodec
     from zarr_cm import create_many, proj, spatial
 
-    dim = members[0].provenance.dim
+    dim = max(depths)
     group = root.create_group(zone.name)
     packed = BloscCodec(cname="zstd", clevel=3)
-    arrays = {}
-    for depth in (*depths, dim):
+    for depth in depths:
         band = "band" if depth == dim else f"band_d{depth}"
-        arrays[depth] = group.create_array(
+        group.create_array(
             _array_name(depth, dim),
             shape=(len(years), depth, zone.height, zone.width),
             chunks=(1, depth, INNER_CHUNK, INNER_CHUNK),
@@ -292,7 +450,7 @@ def _write_zone(
             dimension_names=["time", band, "y", "x"],
         )
         _coordinate(group, band, np.arange(depth, dtype=np.int32))
-    scales = group.create_array(
+    group.create_array(
         "scales",
         shape=(len(years), zone.height, zone.width),
         chunks=(1, INNER_CHUNK, INNER_CHUNK),
@@ -302,32 +460,11 @@ def _write_zone(
         compressors=packed,
         dimension_names=["time", "y", "x"],
     )
-    opened = [member.open() if isinstance(member, Member) else member for member in members[:1]]
-    counted = _counts(group, zone, len(years)) if opened[0].observations is not None else None
+    if counted:
+        _create_counts(group, zone, len(years))
     _coordinate(group, "x", zone.west + (np.arange(zone.width) + 0.5) * zone.pixel)
     _coordinate(group, "y", zone.north - (np.arange(zone.height) + 0.5) * zone.pixel)
     _coordinate(group, "time", np.asarray(years, np.int32))
-    for member in members:
-        raster = member.open() if isinstance(member, Member) else member
-        time = years.index(_year(raster))
-        row0, col0 = zone.offset(raster.grid)
-        height, width = raster.shape
-        # Rows of whole shards of the zone, so that no shard is read back and written twice.
-        edges = [0, *range(-row0 % SHARD or SHARD, height, SHARD), height]
-        for start, stop in itertools.pairwise(edges):
-            at = (time, slice(row0 + start, row0 + stop), slice(col0, col0 + width))
-            valid = raster.valid(slice(start, stop))
-            old = scales[at]
-            merged = np.where(valid, raster.scales[start:stop], old)
-            scales[at] = merged.astype(np.float32)
-            if counted is not None and raster.observations is not None:
-                _write_counts(counted, raster.observations[start:stop], valid | ~np.isfinite(old), at)
-            codes = raster.codes[start:stop].transpose(2, 0, 1)
-            for depth, array in arrays.items():
-                where = (time, slice(None), *at[1:])
-                # Overlapping tiles: where this one has no data, the earlier one stays.
-                before = None if valid.all() else array[where]
-                array[where] = codes[:depth] if before is None else np.where(valid, codes[:depth], before)
     transform = [zone.pixel, 0.0, zone.west, 0.0, -zone.pixel, zone.north]
     box = [zone.west, zone.north - zone.height * zone.pixel, zone.west + zone.width * zone.pixel, zone.north]
     conventions: dict[Any, Any] = {
@@ -345,14 +482,13 @@ def _write_zone(
     group.attrs.update(create_many(conventions) | {"geoemb:dimensions": dim})
 
 
-def _counts(group: Any, zone: _Zone, years: int) -> dict[str, Any]:
+def _create_counts(group: Any, zone: _Zone, years: int) -> None:
     """Arrays for how often each pixel was seen, named and shaped as in the published store."""
     from zarr.codecs import BloscCodec
 
-    arrays = {}
     for channel, name in enumerate(NAMES):
         more = ((MONTHS,), ["month"]) if channel > 2 else ((), [])
-        arrays[name] = group.create_array(
+        group.create_array(
             name,
             shape=(years, zone.height, zone.width, *more[0]),
             chunks=(1, INNER_CHUNK, INNER_CHUNK, *more[0]),
@@ -364,17 +500,6 @@ def _counts(group: Any, zone: _Zone, years: int) -> dict[str, Any]:
             attributes={"dtype": "bool"} if channel > 2 else {},
         )
     _coordinate(group, "month", np.arange(1, MONTHS + 1, dtype=np.int16))
-    return arrays
-
-
-def _write_counts(arrays: dict[str, Any], seen: NDArray[np.uint16], mine: NDArray[np.bool_], at: Any) -> None:
-    """Write counts uint16 (h, w, 6) where bool (h, w) says so."""
-    for channel, name in enumerate(NAMES):
-        values: NDArray[Any] = seen[..., channel]
-        where = mine
-        if channel > 2:
-            values, where = unpacked_months(values), mine[..., None]
-        arrays[name][at] = values if mine.all() else np.where(where, values, arrays[name][at])
 
 
 def _coordinate(group: Any, name: str, values: NDArray) -> None:

@@ -32,7 +32,7 @@ from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, ExportError, InputError, InUseError, RasterError, TesseraError, TileError
 from tessera_core.gate import open_raster
 from tessera_core.inference.engine import Engine, check_dim, row_blocks
-from tessera_core.inference.store import StoreInWaiting
+from tessera_core.inference.store import WRITTEN, StoreInWaiting
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
 from tessera_core.models.config import Arithmetic
 from tessera_core.models.quantise import quantise
@@ -171,7 +171,7 @@ def generate_tiles(
         cancelled: asked between batches.
         failed: takes the tiles that are damaged or have not one valid observation, while the others are embedded; without it,
             and where none is left, they are an error.
-        share: which of the tiles are done here. A Zarr store is written by the share that finishes last.
+        share: which of the tiles are done here. Each writes its own part of a Zarr store, which appears when the last is done.
         threads: batches in flight on the CPU; None for all cores.
         engines: by data source, of the same weights and options; takes those that are made here, for the next call.
 
@@ -195,7 +195,7 @@ def generate_tiles(
     if folders and not share.take(folders):
         return []
     if options.layout == "zarr":
-        store = StoreInWaiting(out, names)
+        store = StoreInWaiting(out, folders)
         store.begin(share.take(names))
     problems: list[TesseraError] = []
     todo: deque[_Planned] = deque()
@@ -219,6 +219,8 @@ def generate_tiles(
         one = todo.popleft()
         try:
             tile = DPixelTile.open(one.folder)
+            if store is not None:
+                store.require_place(tile)
             source = options.data_source or _source(tile)
             if source not in engines:
                 engines[source] = Engine(loaded.for_data(source), options.device, options.dtype, threads=threads)
@@ -226,6 +228,8 @@ def generate_tiles(
             if options.layout == "npy":
                 _require_same_dataset(out, tile.name, run.provenance())
             results[one.name] = run.run(meter.shifted(before), cancelled)
+            if store is not None:
+                store.add(one.name, loaded.config.prefixes)
         except InUseError as error:
             if one.name not in put_back:
                 # Somebody else is at it: by the time that all others are done, so may this one be.
@@ -241,11 +245,11 @@ def generate_tiles(
     if not results and problems:
         if store is not None and store.due:
             # All others have come: nobody else will write it.
-            store.finish(loaded.config)
+            store.finish(loaded.config.prefixes)
         raise problems[0]
     made = [results[name] for name in order if name in results]
     if store is not None:
-        path = store.finish(loaded.config)
+        path = store.finish(loaded.config.prefixes)
         made = [replace(result, path=path) for result in made]
     meter.finish()
     return made
@@ -534,13 +538,21 @@ class _TileRun:
 
 def _finished(out: Path, name: str, fingerprint: Mapping[str, Any]) -> dict[str, int] | None:
     """The no-data counts of a result that is already there and was computed from the same things."""
-    if not (out / f"{name}.npy").is_file():
+    written = (out / f"{name}{WRITTEN}").is_file()
+    if not written and not (out / f"{name}.npy").is_file():
         return None
     try:
         header = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return dict(header.get("nodata", {})) if header.get("fingerprint") == _digest(fingerprint) else None
+    if header.get("fingerprint") == _digest(fingerprint):
+        return dict(header.get("nodata", {}))
+    if written:
+        raise InputError(
+            f"{name} was put into the store in {out.parent} before its series or the options changed; nothing was changed. Choose "
+            f"another folder, or delete {out} to begin again."
+        )
+    return None
 
 
 def _digest(fingerprint: Mapping[str, Any]) -> str:

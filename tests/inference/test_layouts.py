@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
+from tessera_core.cells import cut
 from tessera_core.errors import InputError, MixedDatasetsError
 from tessera_core.grid import Grid
 from tessera_core.inference import layouts
@@ -72,7 +73,8 @@ def test_geotessera_and_xarray_read_the_store(tmp_path: Path) -> None:
     np.testing.assert_array_equal(opened.sample_at(float(lon), float(lat), 2023), a.sample(10, 20)[0])
     plain = xr.open_zarr(store, group="utm31", consolidated=False)
     assert plain.embeddings.dims == ("time", "band", "y", "x")
-    assert float(plain.x[0]) == 500005
+    # Shards lie on the lattice of cells.
+    assert (float(plain.x[0]) - 5) % (10 * layouts.SHARD) == 0
 
 
 def test_the_southern_hemisphere_runs_on_below_the_equator(tmp_path: Path) -> None:
@@ -91,12 +93,24 @@ def test_overlapping_tiles_keep_what_either_has(tmp_path: Path) -> None:
 
     a, b = raster(0, 500000, 5600000), raster(1, 500000, 5600000, shape=(300, 280))
     group = zarr.open_group(layouts.write_zarr(tmp_path / "s.zarr", [b, a]), mode="r")["utm31"]
-    assert group["scales"].shape == (1, 512, 512)
-    scales = group["scales"][0]
+    row, col = list(group["y"][:]).index(5599995), list(group["x"][:]).index(500005)
+    here = (slice(row, row + 300), slice(col, col + 280))
+    scales, codes = group["scales"][0][here], group["embeddings"][0][:, *here]
     assert np.isinf(scales[2, 3])
     np.testing.assert_array_equal(scales[:20, :30][a.valid()], a.scales[a.valid()])
     np.testing.assert_array_equal(scales[20:300, 30:280], b.scales[20:, 30:])
-    np.testing.assert_array_equal(group["embeddings"][0, :, 257, 258], b.codes[257, 258])
+    np.testing.assert_array_equal(codes[:, 257, 258], b.codes[257, 258])
+    np.testing.assert_array_equal(codes[:, :20, :30].transpose(1, 2, 0)[a.valid()], a.codes[a.valid()])
+
+
+@pytest.mark.parametrize(("crs", "north"), [("EPSG:32631", 5_703_990), ("EPSG:32731", 9_980_000)])
+def test_no_two_cells_meet_in_one_shard(crs: str, north: float) -> None:
+    whole = Grid(crs, Affine(10, 0, 312_340, 0, -10, north), (1500, 1300))
+    places = [layouts.Place.of(part, 2024) for _, part in cut(whole)]
+    store = layouts.StoreGrid.covering(places)
+    shards = [shard for place in places for shard in store.shards(place)]
+    assert len(places) == 6
+    assert len(shards) == len(set(shards))
 
 
 @pytest.mark.parametrize(

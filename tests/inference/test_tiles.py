@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+import zarr
 
 from tessera_core._utils.locks import alone
 from tessera_core._utils.partial import Failure
@@ -26,12 +29,14 @@ from tessera_core.errors import Cancelled, InputError, InUseError, TileError
 from tessera_core.grid import Grid
 from tessera_core.inference import embed_tile, estimate, generate_tile
 from tessera_core.inference.engine import Engine
+from tessera_core.inference.layouts import OpenStore, Shard
 from tessera_core.inference.shares import generate_in_shares
+from tessera_core.inference.store import StoreInWaiting
 from tessera_core.inference.tiles import GenerateOptions, generate_tiles
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint, save_checkpoint
 from tessera_core.models.config import v1_0_qat, v2_student
 from tessera_core.models.encoder import Encoder
-from tessera_core.raster import NoData
+from tessera_core.raster import EmbeddingRaster, NoData
 from tests.factories import make_tile
 
 
@@ -375,6 +380,111 @@ def test_a_store_waits_for_every_share_and_never_for_a_tile_that_cannot_be_had(
     with pytest.raises(InputError, match="zarr"):
         generate_tiles([make_tile(tmp_path / "d")], loaded, out, options)
     assert whole_tree(out) == before
+
+
+def neighbours(folder: Path) -> list[Path]:
+    """Four tiles in a square, the first around a corner of shards: of the four shards all tiles share the last."""
+    west, north = 307_200 + 10 * 250, 5_703_680 - 10 * 250
+    places = [(west + 100 * x, north - 120 * y) for y in range(2) for x in range(2)]
+    return [
+        make_tile(folder / name, seed=seed, corner=corner)
+        for seed, (name, corner) in enumerate(zip("abcd", places, strict=True))
+    ]
+
+
+def test_tiles_that_share_shards_are_written_by_whoever_comes_last(
+    tmp_path: Path, loaded: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders, options = neighbours(tmp_path / "tiles"), GenerateOptions(layout="zarr")
+    generate_tiles(folders, loaded, tmp_path / "npy")
+    generate_tiles(folders, loaded, tmp_path / "one", options)
+    out, filled = tmp_path / "many", Counter[object]()
+    fill = OpenStore.fill
+
+    def counted(self: OpenStore, shard: Shard, rasters: Sequence[EmbeddingRaster]) -> None:
+        filled[shard] += 1
+        fill(self, shard, rasters)
+
+    monkeypatch.setattr(OpenStore, "fill", counted)
+    for number in (3, 1, 4, 2):
+        # All four meet in the last shard.
+        assert (1, 1) not in {(shard.row, shard.col) for shard in filled}
+        generate_tiles(folders, loaded, out, options, share=Share(number, 4))
+    assert sorted(filled.values()) == [1, 1, 1, 1]
+    assert whole_tree(out) == whole_tree(tmp_path / "one")
+    group = zarr.open_group(out / "embeddings.zarr", mode="r")["utm31"]
+    for folder in folders:
+        name, grid = folder.name, DPixelTile.open(folder).grid
+        row = round((group["y"][0] + 5 - grid.transform.f) / 10)
+        col = round((grid.transform.c + 5 - group["x"][0]) / 10)
+        here = (slice(row, row + 12), slice(col, col + 10))
+        scales = np.load(tmp_path / f"npy/{name}_scales.npy")
+        np.testing.assert_array_equal(group["scales"][0][here], np.where(np.isnan(scales), np.inf, scales))
+        codes = group["embeddings"][0][:, *here].transpose(1, 2, 0)
+        np.testing.assert_array_equal(codes, np.load(tmp_path / f"npy/{name}.npy"))
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_run_that_dies_while_it_writes_into_the_store_is_done_again(
+    tmp_path: Path, loaded: LoadedEncoder, monkeypatch: pytest.MonkeyPatch, torn: bool
+) -> None:
+    folders, options = [*neighbours(tmp_path / "tiles"), make_tile(tmp_path / "far")], GenerateOptions(layout="zarr")
+    generate_tiles(folders, loaded, tmp_path / "one", options)
+    out, left = tmp_path / "many", [3]
+    fill = OpenStore.fill
+
+    def dying(self: OpenStore, shard: Shard, rasters: Sequence[EmbeddingRaster]) -> None:
+        left[0] -= 1
+        if not torn and left[0] < 0:
+            raise KeyboardInterrupt
+        fill(self, shard, rasters)
+        if torn and left[0] < 0:
+            chunks = [path for path in out.rglob("*") if path.is_file() and "c" in path.parts]
+            chunk = max(chunks, key=lambda path: path.stat().st_mtime_ns)
+            chunk.write_bytes(chunk.read_bytes()[:100])
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OpenStore, "fill", dying)
+        with pytest.raises(KeyboardInterrupt):
+            generate_tiles(folders, loaded, out, options)
+    made = generate_tiles(folders, loaded, out, options)
+    assert sum(one.computed == 0 for one in made) >= 4
+    assert whole_tree(out) == whole_tree(tmp_path / "one")
+
+
+def test_what_lies_beside_a_tile_that_was_given_up_is_written_again_when_that_comes(
+    tmp_path: Path, loaded: LoadedEncoder
+) -> None:
+    options, tiles = GenerateOptions(layout="zarr"), tmp_path / "tiles"
+    folders = [*neighbours(tiles), make_tile(tmp_path / "far")]
+    generate_tiles(folders, loaded, tmp_path / "one", options)
+    masks = np.load(folders[1] / "masks.npy")
+    np.save(folders[1] / "masks.npy", np.zeros_like(masks))
+    out, failed = tmp_path / "many", list[Failure]()
+    generate_tiles(folders, loaded, out, options, share=Share(1, 2), failed=failed)
+    with pytest.raises(InputError, match="another list of tiles"):
+        generate_tiles(folders[:2], loaded, out, options)
+    StoreInWaiting(out, folders).begin(["b"])
+    StoreInWaiting(out, folders).give_up("b", TileError("clouds"))
+    np.save(folders[1] / "masks.npy", masks)
+    generate_tiles(folders, loaded, out, options, share=Share(2, 2))
+    assert whole_tree(out) == whole_tree(tmp_path / "one")
+
+
+def test_a_tile_that_changed_after_it_was_written_is_told_and_not_mixed_in(
+    tmp_path: Path, loaded: LoadedEncoder
+) -> None:
+    options, out = GenerateOptions(layout="zarr"), tmp_path / "out"
+    folders = [make_tile(tmp_path / "a"), make_tile(tmp_path / "b", seed=1, corner=(600_000, 5_600_000))]
+    generate_tiles(folders, loaded, out, options, share=Share(1, 2))
+    assert [path.suffix for path in (out / ".zarr-tiles").glob("a*")].count(".npy") == 0
+    os.utime(folders[0] / "bands.npy", (1, 1))
+    with pytest.raises(InputError, match="before its series or the options changed"):
+        generate_tiles(folders, loaded, out, options)
+    make_tile(folders[1], seed=1, corner=(700_000, 5_600_000))
+    with pytest.raises(TileError, match="has no place"):
+        generate_tiles(folders, loaded, out, options, share=Share(2, 2))
 
 
 def test_two_runs_with_other_tiles_do_not_fill_one_store(tmp_path: Path, loaded: LoadedEncoder) -> None:
