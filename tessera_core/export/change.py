@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from tessera_core.analysis.change import NO_LEVEL, ChangeLayer
+from tessera_core.analysis.change import ChangeLayer
 from tessera_core.export.geotiff import Band, ValueStyle, sidecars, write_class_map, write_values
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
@@ -35,13 +33,12 @@ def write_change(path: str | Path, layer: ChangeLayer, rate: float, grid: Grid, 
     Raises:
         ExportError: a file cannot be written.
     """
-    changed = np.where(layer.levels == NO_LEVEL, 0, np.where(layer.mask(rate), 2, 1)).astype(np.uint8)
     tags = {
         "tessera_years": "-".join(str(year) for year in layer.years),
         "tessera_false_discovery_rate": f"{rate:g}",
         "tessera_null": layer.null.source,
     }
-    written = write_class_map(path, changed, None, grid, CLASSES, provenance, tags=tags)
+    written = write_class_map(path, layer.classes(rate), None, grid, CLASSES, provenance, tags=tags)
     p_file = written.with_name(f"{written.stem}_p.tif")
     values = write_values(
         p_file, layer.p_values(), grid, provenance, Band("p-value of no change"), ValueStyle(stops=P_STOPS)

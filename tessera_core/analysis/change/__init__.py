@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tessera_core.analysis.change.borders import Borders
 from tessera_core.analysis.change.judge import judge_differences
 from tessera_core.analysis.change.layer import MIN_PIXELS, ChangeLayer, Null, SceneShift, false_discovery
-from tessera_core.analysis.change.levels import LEVELS, NO_LEVEL, TOP_LEVEL, log_ratio
+from tessera_core.analysis.change.levels import LEVELS, NO_LEVEL, TOP_LEVEL, count_levels, log_ratio
 from tessera_core.analysis.change.measure import measure_differences
 from tessera_core.analysis.change.power import ChangePower, change_power
 from tessera_core.analysis.change.scene import fit_scene
@@ -72,8 +72,7 @@ def detect_change(
     scene = fit_scene(first, second, stable, seed)
     measured = measure_differences(first, second, scene, progress, cancelled)
     found = judge_differences(measured, len(scene.centres))
-    histogram = np.bincount(found.levels.reshape(-1), minlength=LEVELS)
-    histogram[NO_LEVEL] = 0
+    histogram = count_levels(found.levels)
     found.levels.flags.writeable = False
     years = (first.provenance.year, second.provenance.year)
     layer = ChangeLayer(found.levels, histogram, found.null, scene.shift, years, found.raised, found.borders)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis.change.borders import Borders
-from tessera_core.analysis.change.levels import LEVELS, NO_LEVEL, log_ratio, tail_chance, tail_score
+from tessera_core.analysis.change.levels import LEVELS, NO_LEVEL, log_ratio, look_up, tail_chance, tail_score
 from tessera_core.errors import RasterError
 from tessera_core.types import Doubles
 
@@ -112,11 +112,18 @@ class ChangeLayer:
         called: NDArray[np.bool_] = (self.levels >= self.threshold(rate)) & (self.levels != NO_LEVEL)
         return called
 
+    def classes(self, rate: float) -> NDArray[np.uint8]:
+        """uint8 (H, W): 1 unchanged, 2 called changed at a false-discovery rate, 0 where there is no data."""
+        table = np.ones(LEVELS, np.uint8)
+        table[self.threshold(rate) :] = 2
+        table[NO_LEVEL] = 0
+        return look_up(table, self.levels)
+
     def p_values(self) -> NDArray[np.float32]:
         """float32 (H, W), NaN where there is no data."""
         table = self.p_table().astype(np.float32)
         table[NO_LEVEL] = np.nan
-        return table[self.levels]
+        return look_up(table, self.levels)
 
     def rates(self, stops: NDArray[np.floating]) -> NDArray[np.uint8]:
         """uint8 (H, W): 1 + index of the first of the rising ``stops`` at which the pixel is called changed.
@@ -126,7 +133,7 @@ class ChangeLayer:
         """
         table = (np.searchsorted(stops, self.q_table(), side="left") + 1).astype(np.uint8)
         table[NO_LEVEL] = 0
-        return table[self.levels]
+        return look_up(table, self.levels)
 
     def with_stable(self, stable: NDArray[np.bool_]) -> ChangeLayer:
         """The same layer against a null from pixels that a person marked as unchanged; nothing is computed anew.

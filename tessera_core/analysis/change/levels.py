@@ -8,6 +8,7 @@ empirical null: Efron, J. Am. Stat. Assoc. 99, 2004); only the far right tail, w
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,30 @@ SMOOTHING = 0.1
 TAIL_SHARE, TAIL_WIDTH = 0.05, 1.6
 # How far down its right side a histogram is followed: to this share of its peak.
 DEEPEST = 0.05
+# Pixels that are looked up or counted at a time.
+_AT_A_TIME = 1 << 20
+
+
+def look_up[T: np.generic](table: NDArray[T], levels: NDArray[np.uint16]) -> NDArray[T]:
+    """What a table (LEVELS,) says of levels (H, W), some rows at a time: NumPy takes places of eight bytes each."""
+    found = np.empty(levels.shape, table.dtype)
+    for rows in _some_rows(levels):
+        np.take(table, levels[rows], out=found[rows])
+    return found
+
+
+def count_levels(levels: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """How often each level occurs among (H, W), int64 (LEVELS,), without those that have no data; by rows for the same reason."""
+    counts = np.zeros(LEVELS, np.int64)
+    for rows in _some_rows(levels):
+        counts += np.bincount(levels[rows].reshape(-1), minlength=LEVELS)
+    counts[NO_LEVEL] = 0
+    return counts
+
+
+def _some_rows(levels: NDArray[np.uint16]) -> Iterator[slice]:
+    step = max(1, _AT_A_TIME // max(levels.shape[1], 1))
+    return (slice(start, start + step) for start in range(0, levels.shape[0], step))
 
 
 def log_ratio(levels: NDArray[np.integer]) -> Doubles:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tessera_core.analysis.change.judge import judge_differences
 from tessera_core.analysis.change.layer import MIN_PIXELS, ChangeLayer, SceneShift
-from tessera_core.analysis.change.levels import LEVELS, NO_LEVEL
+from tessera_core.analysis.change.levels import count_levels
 from tessera_core.analysis.change.measure import measure_differences
 from tessera_core.analysis.change.scene import fit_scene
 from tessera_core.analysis.clusters import cluster_sample
@@ -95,8 +95,7 @@ def change_power(
         return None
     scene = fit_scene(first, planted, None, seed)
     judged = judge_differences(measure_differences(first, planted, scene, None, cancelled), len(scene.centres))
-    histogram = np.bincount(judged.levels.reshape(-1), minlength=LEVELS)
-    histogram[NO_LEVEL] = 0
+    histogram = count_levels(judged.levels)
     layer = ChangeLayer(
         judged.levels, histogram, judged.null, SceneShift(0, 0, 0), (None, None), judged.raised, judged.borders
     )

@@ -17,7 +17,7 @@ from tessera_core.analysis.change.layer import MIN_PIXELS, SceneShift
 from tessera_core.analysis.change.levels import coarse, first_peak, to_levels
 from tessera_core.analysis.clusters import cluster_sample
 from tessera_core.errors import RasterError
-from tessera_core.raster import EmbeddingRaster
+from tessera_core.raster import EmbeddingRaster, valid_scales
 from tessera_core.types import Bools, Floats
 
 COMPONENTS = 24
@@ -63,23 +63,36 @@ def fit_scene(
     Raises:
         RasterError: too few pixels have data in both years, or one year is a copy of the other.
     """
-    both = first.valid() & second.valid()
-    if int(both.sum()) < MIN_PIXELS:
+    # Row by row: places of eight bytes a pixel would be more than all that is made of them.
+    counts = np.array([int(_both(first, second, row).sum()) for row in range(first.shape[0])])
+    total = int(counts.sum())
+    if total < MIN_PIXELS:
         raise RasterError(
-            f"Only {int(both.sum())} pixels have data in both years, too few to tell change from noise. Choose other years "
+            f"Only {total} pixels have data in both years, too few to tell change from noise. Choose other years "
             "or a larger region."
         )
-    if stable is not None and stable.shape != both.shape:
-        raise RasterError(f"The marked areas are {stable.shape} pixels, the region is {both.shape}.")
-    pixels = np.flatnonzero(both)
-    if len(pixels) > SAMPLE:
-        pixels = np.sort(np.random.default_rng(seed).choice(pixels, SAMPLE, replace=False))
-    rows, cols = np.divmod(pixels, first.grid.width)
+    if stable is not None and stable.shape != first.shape:
+        raise RasterError(f"The marked areas are {stable.shape} pixels, the region is {first.shape}.")
+    drawn = np.arange(total)
+    if total > SAMPLE:
+        drawn = np.sort(np.random.default_rng(seed).choice(total, SAMPLE, replace=False))
+    ends = np.cumsum(counts)
+    rows = np.searchsorted(ends, drawn, side="right")
+    edges = np.searchsorted(rows, np.arange(first.shape[0] + 1))
+    cols = np.empty_like(rows)
+    for row in np.flatnonzero(np.diff(edges)):
+        mine = slice(edges[row], edges[row + 1])
+        cols[mine] = np.flatnonzero(_both(first, second, row))[drawn[mine] - (ends[row] - counts[row])]
     known = None if stable is None else stable[rows, cols]
     if known is not None and int(known.sum()) < MIN_PIXELS:
         known = None
     x, y = first.sample(rows, cols), second.sample(rows, cols)
     return fit_scene_on(x, y, seed, known)
+
+
+def _both(first: EmbeddingRaster, second: EmbeddingRaster, row: int) -> Bools:
+    """Which pixels of a row have data in both years, bool (W,)."""
+    return valid_scales(first.scales[row]) & valid_scales(second.scales[row])
 
 
 def fit_scene_on(x: Floats, y: Floats, seed: int, known: NDArray[np.bool_] | None = None) -> ChangeScene:
