@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import math
 import os
 import shutil
 import threading
@@ -27,6 +28,7 @@ from tessera_core.errors import ExportError, InputError
 _log = logging.getLogger(__name__)
 # What a dead process of this or another machine was writing is removed when nothing has been added to it for so long.
 LEAKED_S = 3600.0
+_FOLDERS_KNOWN = 256
 # Windows' "access denied" and "sharing violation", and how long each try waits for their end.
 _HELD = (5, 32)
 _HELD_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
@@ -241,8 +243,11 @@ def _remove_leaked(target: Path) -> None:
 
     Another machine's processes are not seen here, so what somebody may still be writing is told by its age.
     """
-    pattern = f".{escape(target.stem)}.*-*.part{escape(target.suffix)}"
-    for part in target.parent.glob(pattern):
+    start, end = f".{target.stem}.", f".part{target.suffix}"
+    for name in _parts_in(target.parent):
+        if not (name.startswith(start) and name.endswith(end) and "-" in name[len(start) : -len(end)]):
+            continue
+        part = target.parent / name
         try:
             pid = int(part.name.removeprefix(f".{target.stem}.").partition("-")[0])
             newest = max(path.stat().st_mtime for path in (part, *(part.rglob("*") if part.is_dir() else ())))
@@ -252,6 +257,25 @@ def _remove_leaked(target: Path) -> None:
             _log.info("%s was left by a run that was killed; it is removed.", part)
             with suppress(OSError):
                 _remove(part)
+
+
+# By folder: when it was looked through, and what lay there half-written.
+_looked_through: dict[Path, tuple[float, list[str]]] = {}
+
+
+def _parts_in(folder: Path) -> list[str]:
+    """Names of what is half-written in a folder, as it was a while ago: what is younger is nobody's leak yet.
+
+    A folder of a thousand tiles is not looked through for each of its files.
+    """
+    looked, names = _looked_through.get(folder, (-math.inf, []))
+    if time.monotonic() - looked > LEAKED_S / 4:
+        if len(_looked_through) > _FOLDERS_KNOWN:
+            _looked_through.clear()
+        with suppress(OSError), os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.name.startswith(".") and ".part" in entry.name]
+        _looked_through[folder] = time.monotonic(), names
+    return names
 
 
 def _alive(pid: int) -> bool:

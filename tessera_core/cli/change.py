@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.paths import TIFF, Input, Output, sidecars
 from tessera_core.cli.shares import (
+    add_one_cog_option,
     add_spread_options,
     check_engine,
     engine_of,
     planned,
     share_of,
+    told_of_one_cog,
     told_of_plan,
 )
 from tessera_core.periods import other_months
@@ -64,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write such a map of each tile into this folder instead, and one VRT for each coordinate system",
     )
+    add_one_cog_option(parser)
     add_spread_options(parser, "tiles", ", with --tiles")
     parser.add_argument("--rate", type=float, default=0.05, help="share of false alarms to accept (default: 0.05)")
     parser.add_argument("--stable", metavar="FILE", help="polygons of places that did not change, any vector file")
@@ -83,10 +86,10 @@ def check(args: argparse.Namespace) -> None:
     share_of(args)
     check_engine(args)
     if args.tiles is None and (
-        args.share is not None or args.workers > 1 or args.scheduler or args.plan or args.dry_run
+        args.share is not None or args.workers > 1 or args.scheduler or args.plan or args.dry_run or args.one_cog
     ):
         raise InputError(
-            "--share, --workers, --scheduler, --plan and --dry-run go with --tiles DIR, a map for each tile."
+            "--share, --workers, --scheduler, --plan, --dry-run and --one-cog go with --tiles DIR, a map for each tile."
         )
     if args.tiles is not None and args.stable:
         raise InputError("Tile by tile, unchanged ground is found in the scene itself; --stable goes with --out.")
@@ -171,6 +174,7 @@ def _by_tile(args: argparse.Namespace) -> dict[str, Any]:
             args.tiles,
             rate=args.rate,
             seed=args.seed,
+            one_cog=args.one_cog,
             share=share_of(args),
             progress=ConsoleProgress("change"),
             **engine,
@@ -181,6 +185,8 @@ def _by_tile(args: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {
         "out": str(found.folder),
         "maps": [str(path) for path in found.maps],
+        "one_cog": args.one_cog,
+        "whole": [str(path) for path in found.whole],
         "tiles": len(found.tiles),
         "waiting": list(found.waiting),
         "failed": [one.to_json() for one in found.failed],
@@ -253,4 +259,4 @@ def _told_by_tile(result: dict[str, Any]) -> str:
             f"{result['tiles']} tiles in {result['out']}: {100 * result['changed_share']:.2f} %{area} changed between {years}, "
             f"with up to {100 * result['rate']:g} % false alarms over all of them."
         )
-    return "\n".join([*lines, *result["maps"], *left_out_lines(result)])
+    return "\n".join([*lines, *result["maps"], *told_of_one_cog(result), *left_out_lines(result)])

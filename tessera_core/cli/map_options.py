@@ -15,9 +15,11 @@ from tessera_core.cli.head_options import (
     wants_regression,
 )
 from tessera_core.cli.shares import (
+    add_one_cog_option,
     add_spread_options,
     check_engine,
     share_of,
+    told_of_one_cog,
     told_of_plan,
 )
 
@@ -49,6 +51,7 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         help="write a map of each tile into this folder instead, with its confidence, and one VRT for each coordinate system: any "
         "number of tiles, in any UTM zones, resumed where it stopped",
     )
+    add_one_cog_option(parser)
     add_spread_options(parser, "tiles", ", with --tiles")
     parser.add_argument("--confidence", metavar="FILE", help="also write confidence in percent, GeoTIFF")
     parser.add_argument(
@@ -84,11 +87,11 @@ def check_options(args: argparse.Namespace) -> tuple[bool, SavedHead | None]:
     check_engine(args)
     share_of(args)
     if args.tiles is None and (
-        args.share is not None or args.workers > 1 or args.scheduler or args.plan or args.dry_run
+        args.share is not None or args.workers > 1 or args.scheduler or args.plan or args.dry_run or args.one_cog
     ):
         raise InputError(
-            "One map is made as a whole; --share, --workers, --scheduler, --plan and --dry-run go with --tiles DIR, a map "
-            "for each tile."
+            "One map is made as a whole; --share, --workers, --scheduler, --plan, --dry-run and --one-cog go with --tiles DIR, "
+            "a map for each tile."
         )
     if args.tiles is not None and (args.confidence or args.margin):
         raise InputError(
@@ -258,6 +261,7 @@ def report(result: dict[str, Any]) -> str:
         )
         if result["waiting"]:
             lines.append(f"  {len(result['waiting'])} tiles of other shares are not there yet")
+        lines += [f"  {line}" for line in told_of_one_cog(result)]
     lines += left_out_lines(result)
     if "classes" not in result:
         if "values" in result:

@@ -26,7 +26,6 @@ def add_spread_options(
     each: str = "",
     *,
     processes: bool = False,
-    plan: bool = True,
 ) -> None:
     """Declare the options.
 
@@ -35,7 +34,6 @@ def add_spread_options(
         note: with what they are taken, for the help: ", with --tiles"; empty where always.
         each: what one process does at a time, for the help: ", a tile each".
         processes: the number of processes is ``--processes``, since ``--workers`` means something else.
-        plan: whether the command says beforehand what it will do.
     """
     parser.add_argument(
         "--share",
@@ -66,15 +64,30 @@ def add_spread_options(
         metavar="N",
         help="how often work is begun again whose worker was lost (default: 2)",
     )
-    if plan:
-        parser.add_argument(
-            "--plan",
-            metavar="FILE.geojson",
-            help=f"write the tiles on a map, each with its bytes, minutes and whether it is done{note}",
-        )
-        parser.add_argument(
-            "--dry-run", action="store_true", help="only say what would be done, with --plan also write it"
-        )
+    parser.add_argument(
+        "--plan",
+        metavar="FILE.geojson",
+        help=f"write the {things} on a map, each with its bytes, minutes and whether it is done{note}",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done, with --plan also write it")
+
+
+def add_one_cog_option(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that puts the tiles' maps together."""
+    parser.add_argument(
+        "--one-cog",
+        action="store_true",
+        help="with --tiles, also put all tiles of a coordinate system together into one Cloud Optimized GeoTIFF beside its VRT, "
+        "when the last tile is there",
+    )
+
+
+def told_of_one_cog(result: dict[str, Any]) -> list[str]:
+    """The files that were put together, for people."""
+    if not result["one_cog"]:
+        return []
+    files = ", ".join(result["whole"])
+    return [f"All tiles in one file: {files}" if files else "The one file is made when all tiles are there."]
 
 
 def share_of(args: argparse.Namespace) -> Share:
@@ -126,11 +139,11 @@ def planned(args: argparse.Namespace, parts: Callable[[], list[Planned]]) -> dic
     return {"plan": {"file": args.plan, **sums}} if args.dry_run else None
 
 
-def told_of_plan(result: dict[str, Any]) -> str:
-    """The result of ``--dry-run`` for people."""
+def told_of_plan(result: dict[str, Any], things: str = "tiles") -> str:
+    """The result of ``--dry-run`` for people; ``things`` are what is planned."""
     plan = result["plan"]
     lines = [
-        f"{plan['tiles']} tiles, {plan['done']} of them done. Left: {plan['pixels']:,} pixels, "
+        f"{plan['tiles']} {things}, {plan['done']} of them done. Left: {plan['pixels']:,} pixels, "
         f"{plan['read_bytes'] / 1e9:,.2f} GB to read, {plan['written_bytes'] / 1e9:,.2f} GB to write, about "
         f"{plan['minutes']:,.1f} minutes of one core (of a line of 10 MB/s where things are fetched).",
         "Nothing was done.",

@@ -26,7 +26,16 @@ def map_by_tile(args: argparse.Namespace) -> dict[str, Any]:
     if head is None:
         head, trained = _trained(args, out)
     with engine_of(args) as engine:
-        made = map_tiles(args.embeddings, head, out, confidence=True, share=share_of(args), progress=progress, **engine)
+        made = map_tiles(
+            args.embeddings,
+            head,
+            out,
+            confidence=True,
+            one_cog=args.one_cog,
+            share=share_of(args),
+            progress=progress,
+            **engine,
+        )
     areas = made.areas()
     empty, _ = areas.pop(0, (0, None))
     classes = [
@@ -38,6 +47,8 @@ def map_by_tile(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "out": str(out),
         "maps": [str(path) for path in made.maps],
+        "one_cog": args.one_cog,
+        "whole": [str(path) for path in made.whole],
         "tiles": len(made.tiles),
         "made": made.made,
         "waiting": list(made.waiting),

@@ -7,6 +7,7 @@ its QGIS style ``NAME.qml`` beside it; a style that a person saved there is left
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 import warnings
@@ -39,8 +40,10 @@ from tessera_core.render.colormap import Scale
 NO_CONFIDENCE = 255
 # Written at a time.
 _ROWS = 512
+# Bytes up to which GDAL may hold a raster whole; larger ones go through a file. The bytes that come out are the same.
+_SMALL = 4 << 20
 # Bytes of blocks that GDAL keeps meanwhile; by itself it keeps a twentieth of the memory, which is two bytes a pixel.
-_GDAL_CACHE = 16 << 20
+GDAL_CACHE = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def write_class_map(
         band_tags=band_tags,
     )
     counts = pixel_counts(classes)
-    write_text(path.with_name(path.name + ".aux.xml"), _sidecar(named, counts))
+    write_text(path.with_name(path.name + ".aux.xml"), sidecar(named, counts))
     write_style(path, classes_renderer(named))
     if confidence is not None:
         write_confidence(
@@ -244,55 +247,63 @@ def _write_cog(
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     profile: dict[str, Any] = {
-        "driver": "GTiff",
         "height": grid.height,
         "width": grid.width,
         "count": 1,
         "dtype": values.dtype.name,
         "nodata": nodata,
-        "bigtiff": "IF_SAFER",
     }
-    if max(grid.shape) > _ROWS:
-        # Read again by squares; lines of a wide map would be read once for each square beside another.
-        profile |= {"tiled": True, "blockxsize": _ROWS, "blockysize": _ROWS}
+    options = {"compress": "DEFLATE", "overview_resampling": overviews, "bigtiff": "IF_SAFER"}
+
+    def described(file: Any) -> None:
+        if colormap is not None:
+            file.write_colormap(1, dict(colormap))
+        file.update_tags(**band.tags)
+        file.update_tags(1, **(band_tags or {}))
+        file.set_band_description(1, band.description)
+        if band.unit:
+            file.set_band_unit(1, band.unit)
+
     if grid.georeferenced:
-        profile |= {"crs": grid.crs, "transform": grid.transform}
+        profile |= {"crs": _crs(grid.crs or ""), "transform": grid.transform}
     try:
-        with (
-            atomic_path(path) as part,
-            tempfile.TemporaryDirectory(dir=path.parent, prefix=".cog-") as folder,
-            rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE),
-        ):
-            plain = Path(folder) / "plain.tif"
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                with rasterio.open(plain, "w", **profile) as file:
+        with atomic_path(path) as part, rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            if values.nbytes <= _SMALL:
+                with rasterio.open(part, "w", driver="COG", **profile, **options) as file:
+                    file.write(values, 1)
+                    described(file)
+                return
+            if max(grid.shape) > _ROWS:
+                # Read again by squares; lines of a wide map would be read once for each square beside another.
+                profile |= {"tiled": True, "blockxsize": _ROWS, "blockysize": _ROWS}
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".cog-") as folder:
+                plain = Path(folder) / "plain.tif"
+                with rasterio.open(plain, "w", driver="GTiff", bigtiff="IF_SAFER", **profile) as file:
                     for start in range(0, grid.height, _ROWS):
                         # Handed over as one, it is copied as one.
                         rows = slice(start, min(start + _ROWS, grid.height))
                         file.write(values[rows], 1, window=(rows.indices(grid.height)[:2], (0, grid.width)))
-                    if colormap is not None:
-                        file.write_colormap(1, dict(colormap))
-                    file.update_tags(**band.tags)
-                    file.update_tags(1, **(band_tags or {}))
-                    file.set_band_description(1, band.description)
-                    if band.unit:
-                        file.set_band_unit(1, band.unit)
-                rasterio.shutil.copy(
-                    plain,
-                    part,
-                    driver="COG",
-                    COMPRESS="DEFLATE",
-                    OVERVIEW_RESAMPLING=overviews,
-                    BIGTIFF="IF_SAFER",
-                    NUM_THREADS="ALL_CPUS",
-                )
+                    described(file)
+                rasterio.shutil.copy(plain, part, driver="COG", num_threads="ALL_CPUS", **options)
     except RasterioError as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ExportError(f"{path.name} could not be written: {first}") from error
+        raise ExportError(f"{path.name} could not be written: {first_line(error)}") from error
 
 
-def _sidecar(classes: list[LabelClass], counts: NDArray[np.int64]) -> str:
+@functools.lru_cache(maxsize=16)
+def _crs(text: str) -> Any:
+    """A coordinate system, looked up once for all tiles in it."""
+    from rasterio.crs import CRS
+
+    return CRS.from_user_input(text)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without what follows in further lines."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def sidecar(classes: list[LabelClass], counts: NDArray[np.int64]) -> str:
     """GDAL's ``.aux.xml`` with category names and a raster attribute table (GDAL raster data model, RAT field usages)."""
     root = ElementTree.Element("PAMDataset")
     band = ElementTree.SubElement(root, "PAMRasterBand", band="1")

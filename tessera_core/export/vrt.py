@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,19 +11,23 @@ import numpy as np
 
 from tessera_core._utils.atomic import write_text
 from tessera_core.errors import ExportError
+from tessera_core.export.xmltext import xml_text
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
 
 _TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 
 
-def write_vrt(path: str | Path, files: Sequence[tuple[str | Path, Grid]]) -> Path:
+def write_vrt(
+    path: str | Path, files: Sequence[tuple[str | Path, Grid]], *, tags: Mapping[str, str] | None = None
+) -> Path:
     """Write single-band rasters as one; where they overlap the last one with data shows.
 
     Args:
         path: the file, ``.vrt``.
         files: rasters with their grids, all of one CRS and pixel size, north up; kind of numbers, no data and colours are those of
             the first.
+        tags: of the whole.
 
     Raises:
         ExportError: the grids do not fit together, or the file cannot be written.
@@ -40,7 +44,7 @@ def write_vrt(path: str | Path, files: Sequence[tuple[str | Path, Grid]]) -> Pat
     with open_raster(Path(first_file)) as source:
         kind, nodata = _TYPES[source.dtypes[0]], source.nodata
         colours = source.colormap(1) if source.colorinterp[0].name == "palette" else {}
-        tags = source.tags(1)
+        of_band = source.tags(1)
     west, north = min(g.transform.c for _, g in files), max(g.transform.f for _, g in files)
     east, south = max(g.bounds[2] for _, g in files), min(g.bounds[1] for _, g in files)
     root = ElementTree.Element(
@@ -50,10 +54,11 @@ def write_vrt(path: str | Path, files: Sequence[tuple[str | Path, Grid]]) -> Pat
         ElementTree.SubElement(root, "SRS").text = first.crs
     ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(v) for v in (west, t.a, 0.0, north, 0.0, t.e))
     band = ElementTree.SubElement(root, "VRTRasterBand", dataType=kind, band="1")
-    if tags:
-        metadata = ElementTree.SubElement(band, "Metadata")
-        for key, value in sorted(tags.items()):
-            ElementTree.SubElement(metadata, "MDI", key=key).text = value
+    for element, told in ((root, tags), (band, of_band)):
+        if told:
+            metadata = ElementTree.SubElement(element, "Metadata")
+            for key, value in sorted(told.items()):
+                ElementTree.SubElement(metadata, "MDI", key=key).text = value
     if nodata is not None:
         ElementTree.SubElement(band, "NoDataValue").text = repr(nodata)
     if colours:
@@ -75,6 +80,5 @@ def write_vrt(path: str | Path, files: Sequence[tuple[str | Path, Grid]]) -> Pat
         ElementTree.SubElement(source, "DstRect", {**offset, **size})
         if nodata is not None:
             ElementTree.SubElement(source, "NODATA").text = repr(nodata)
-    ElementTree.indent(root)
-    write_text(path, ElementTree.tostring(root, encoding="unicode") + "\n")
+    write_text(path, xml_text(root))
     return path

@@ -462,11 +462,15 @@ def map_classes_with(
     raster: EmbeddingRaster,
     saved: SavedHead,
     *,
+    legend: Sequence[LabelClass] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> MappedClasses:
     """Map a raster with a head of classes saved earlier; nothing is trained.
+
+    Args:
+        legend: :func:`legend_of` the head, where it is known already.
 
     Raises:
         MixedDatasetsError: the head was trained on another dataset.
@@ -478,12 +482,18 @@ def map_classes_with(
     raster.provenance.require_same_dataset(saved.provenance, "one map")
     if (head := saved.classification) is None:
         raise HeadError("The saved head maps measured values; give it to map_values.")
+    made = predict_raster(head, raster, progress=progress, cancelled=cancelled)
+    classes = legend_of(saved) if legend is None else tuple(legend)
+    return MappedClasses(raster, made, head, saved.provenance, classes, seen=saved.seen, seed=seed)
+
+
+def legend_of(saved: SavedHead) -> tuple[LabelClass, ...]:
+    """The classes of a saved head with their colours."""
     legend: list[LabelClass] = []
     colours = _colours_of(saved)
     for class_id, name in saved.class_names.items():
         legend.append(LabelClass(class_id, name, colours.get(class_id) or color_for(name, legend, class_id)))
-    made = predict_raster(head, raster, progress=progress, cancelled=cancelled)
-    return MappedClasses(raster, made, head, saved.provenance, tuple(legend), seen=saved.seen, seed=seed)
+    return tuple(legend)
 
 
 def _colours_of(saved: SavedHead) -> dict[int, str]:

@@ -26,16 +26,18 @@ from tessera_core._utils.locks import alone
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.share import WHOLE, Share
 from tessera_core._utils.spread import RETRIES, processes, spread
-from tessera_core.analysis.change import LEVELS, NO_LEVEL, Borders, ChangeLayer, Null, SceneShift, require_one_grid
+from tessera_core.analysis.change import LEVELS, Borders, ChangeLayer, Null, SceneShift, require_one_grid
 from tessera_core.analysis.change.judge import Judgement, fit_judgement
+from tessera_core.analysis.change.levels import count_levels
 from tessera_core.analysis.change.measure import Measured, measure_differences
 from tessera_core.analysis.change.scene import SAMPLE, ChangeScene, fit_scene_on
 from tessera_core.areas import hectares
 from tessera_core.errors import Cancelled, ExportError, InputError
+from tessera_core.export.change import CLASSES
 from tessera_core.grid import Grid
 from tessera_core.periods import period
 from tessera_core.project.plan import CHANGE_US, Planned
-from tessera_core.project.tile_maps import pieces_of, require_ours, write_virtual
+from tessera_core.project.tile_maps import pieces_of, require_ours, write_virtual, write_whole
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
@@ -54,20 +56,17 @@ class Pair:
     """One tile in both years.
 
     Attributes:
+        name: of the tile; without the year that cells have at its end.
         first, second: the pieces.
         grid: of both.
         changed: sizes and times of what they are made of.
     """
 
+    name: str
     first: Piece
     second: Piece
     grid: Grid
     changed: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """Of the tile; without the year that cells have at its end."""
-        return self.first.name if self.first.name == self.second.name else _place_of(self.first)
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,7 @@ class TileChanges:
         waiting: names of tiles of other shares that have not been compared, or not been mapped, yet.
         failed: tiles that could not be compared.
         layer: the scene as a whole: what unchanged ground does; its ``levels`` are empty. None while tiles are awaited.
+        whole: the files that hold all tiles of a coordinate system, where they were asked for and no tile is awaited.
     """
 
     folder: Path
@@ -89,6 +89,7 @@ class TileChanges:
     waiting: Sequence[str]
     failed: Sequence[Failure]
     layer: ChangeLayer | None
+    whole: Sequence[Path] = ()
 
 
 def change_tiles(
@@ -98,6 +99,7 @@ def change_tiles(
     *,
     rate: float,
     seed: int = 0,
+    one_cog: bool = False,
     share: Share = WHOLE,
     workers: int = 1,
     executor: Callable[[int], Executor] = processes,
@@ -112,6 +114,7 @@ def change_tiles(
         out: folder for the maps; what is there of the same tiles is kept.
         rate: false-discovery rate of the maps, over all tiles together.
         seed: of the sample that the model of the scene is fitted on.
+        one_cog: see :func:`tessera_core.project.tile_maps.map_tiles`.
         share: which of the tiles are done here.
         workers: processes; 1 does the work in this one. The files are the same bytes.
         executor, retries: see :func:`tessera_core._utils.spread.spread`.
@@ -161,7 +164,11 @@ def change_tiles(
         there = {pair.name: known for pair in whole if (known := _known(out, pair, digest, rate)) is not None}
         maps = write_virtual(out, there, "change", ("", "_p"))
         waiting = [pair.name for pair in whole if pair.name not in there]
-    return TileChanges(out, there, maps, waiting, failed, layer)
+        files: list[Path] = []
+        if one_cog and not waiting:
+            counts = {name: {1: tile["pixels"] - tile["changed"], 2: tile["changed"]} for name, tile in there.items()}
+            files = write_whole(out, there, "change", {"": "MODE", "_p": "AVERAGE"}, CLASSES, counts)
+    return TileChanges(out, there, maps, waiting, failed, layer, files)
 
 
 def pairs_of(first: Path, second: Path) -> tuple[tuple[Pair, ...], list[Failure]]:
@@ -190,7 +197,9 @@ def pairs_of(first: Path, second: Path) -> tuple[tuple[Pair, ...], list[Failure]
             failed.append(Failure(piece.name, f"The tile {piece.name} does not have the same pixels in both years."))
             continue
         stats = piece.source.stat(), other.source.stat()
-        pairs.append(Pair(piece, other, grid, tuple(n for s in stats for n in (s.st_size, s.st_mtime_ns))))
+        changed = tuple(n for s in stats for n in (s.st_size, s.st_mtime_ns))
+        name = piece.name if piece.name == other.name else _place_of(piece)
+        pairs.append(Pair(name, piece, other, grid, changed))
     named = {one.what for one in failed}
     failed += [
         Failure(piece.name, f"There is no tile {piece.name} in {first}.")
@@ -292,7 +301,7 @@ def _measure_share(
     cancelled: Cancel | None = None,
 ) -> None:
     scene = _load_scene(out / SCENE, digest)
-    mine = share.take(pairs)
+    mine, beside = share.take(pairs), _Neighbours(pairs)
     for number, pair in enumerate(mine):
         if cancelled is not None and cancelled():
             raise Cancelled
@@ -302,19 +311,50 @@ def _measure_share(
         if target.is_file():
             continue
         try:
-            measured = _measure(pair, pairs, scene, cancelled)
+            measured = _measure(pair, beside.of(pair), scene, cancelled)
         except InputError as error:
             write_json(note, {"why": str(error)})
             continue
         with atomic_path(target) as part, part.open("wb") as file:
             np.savez(file, levels=measured.levels, contrasts=measured.contrasts, groups=measured.groups)
         note.unlink(missing_ok=True)
+    _opened.cache_clear()
 
 
-def _measure(pair: Pair, pairs: Sequence[Pair], scene: ChangeScene, cancelled: Cancel | None) -> Measured:
-    near = [other for other in pairs if other is not pair and _touches(pair.grid, other.grid)]
+class _Neighbours:
+    """Which tiles have pixels beside each other's, by their corners, so that not each is compared with all."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        # By coordinate system: the pairs, and float64 (N, 4) of west, south, east and north.
+        self._by_crs: dict[str | None, tuple[list[Pair], NDArray[np.float64]]] = {}
+        grouped: dict[str | None, list[Pair]] = {}
+        for pair in pairs:
+            grouped.setdefault(pair.grid.crs, []).append(pair)
+        for crs, members in grouped.items():
+            self._by_crs[crs] = members, np.array([one.grid.bounds for one in members], np.float64).reshape(-1, 4)
+
+    def of(self, pair: Pair) -> list[Pair]:
+        """The neighbours of a pair, itself not among them."""
+        members, bounds = self._by_crs[pair.grid.crs]
+        west, south, east, north = pair.grid.bounds
+        # A little more than a corner's touch; `_touches` says exactly.
+        reach = abs(pair.grid.transform.a)
+        near = np.flatnonzero(
+            (bounds[:, 0] <= east + reach) & (bounds[:, 2] >= west - reach)
+            & (bounds[:, 1] <= north + reach) & (bounds[:, 3] >= south - reach)
+        )  # fmt: skip
+        return [members[n] for n in near if members[n] is not pair and _touches(pair.grid, members[n].grid)]
+
+
+# Each tile is a neighbour eight times; a few that were opened are kept, two open files each.
+@functools.lru_cache(maxsize=24)
+def _opened(piece: Piece, changed: tuple[int, ...]) -> EmbeddingRaster:
+    return piece.open()
+
+
+def _measure(pair: Pair, near: Sequence[Pair], scene: ChangeScene, cancelled: Cancel | None) -> Measured:
     first, second = (
-        _with_rim(getattr(pair, year).open(cancelled=cancelled), [getattr(one, year) for one in near])
+        _with_rim(getattr(pair, year).open(cancelled=cancelled), [(getattr(one, year), one.changed) for one in near])
         for year in ("first", "second")
     )
     _require_same_dataset(first, second)
@@ -332,15 +372,15 @@ def _touches(grid: Grid, other: Grid) -> bool:
     return -other.height <= round(row) <= grid.height and -other.width <= round(col) <= grid.width
 
 
-def _with_rim(raster: EmbeddingRaster, near: Sequence[Piece]) -> EmbeddingRaster:
+def _with_rim(raster: EmbeddingRaster, near: Sequence[tuple[Piece, tuple[int, ...]]]) -> EmbeddingRaster:
     """A raster with one pixel more on each side, of its neighbours' data or none."""
     height, width = raster.shape
     codes = np.zeros((height + 2, width + 2, raster.dim), np.int8)
     scales = np.full((height + 2, width + 2), np.nan, np.float32)
     t = raster.grid.transform
-    for piece in near:
+    for piece, changed in near:
         try:
-            other = piece.open()
+            other = _opened(piece, changed)
         except InputError:
             # It is named in its own turn; here it is ground without data.
             continue
@@ -404,8 +444,7 @@ def _judge(pairs: Sequence[Pair], out: Path, digest: str) -> tuple[ChangeLayer |
         found = fit_judgement(parts, len(_load_scene(out / SCENE, digest).centres))
         histogram = np.zeros(LEVELS, np.int64)
         for part in parts:
-            histogram += np.bincount(found.levels(part).reshape(-1), minlength=LEVELS)
-        histogram[NO_LEVEL] = 0
+            histogram += count_levels(found.levels(part))
         years = [-1 if year is None else year for year in (pairs[0].first.year, pairs[0].second.year)]
         with atomic_path(out / JUDGED) as written, written.open("wb") as file:
             np.savez(
@@ -466,14 +505,15 @@ def _write_share(
         require_ours(target)
         layer = dataclasses.replace(scene, levels=judgement.levels(_load_measured(_measured_file(out, pair))))
         write_change(target, layer, rate, pair.grid, pair.second.describe().provenance)
-        called = int(layer.mask(rate).sum())
+        found = np.bincount(layer.classes(rate).reshape(-1), minlength=3)
+        called = int(found[2])
         write_json(
             out / f"{pair.name}.json",
             {
                 "format": FORMAT,
                 "made_of": _made_of(digest, rate),
                 "grid": pair.grid.to_json(),
-                "pixels": int((layer.levels != NO_LEVEL).sum()),
+                "pixels": int(found[1] + found[2]),
                 "changed": called,
                 "hectares": hectares(called, pair.grid),
             },

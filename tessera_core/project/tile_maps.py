@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +23,11 @@ from tessera_core._utils.share import WHOLE, Share
 from tessera_core._utils.spread import RETRIES, processes, spread
 from tessera_core.areas import summed_percent
 from tessera_core.errors import Cancelled, ExportError, HeadError, InputError, RasterError, TesseraError
+from tessera_core.export.one_cog import name_classes, write_one_cog
 from tessera_core.export.vrt import write_vrt
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
+from tessera_core.labels.model import LabelClass
 from tessera_core.project.plan import MAP_US, Planned
 from tessera_core.types import Cancel, Progress
 
@@ -49,6 +51,7 @@ class TileMaps:
         waiting: names of tiles of other shares that are not there yet.
         names: class id -> name.
         failed: tiles that could not be mapped.
+        whole: the files that hold all tiles of a coordinate system, where they were asked for and no tile is awaited.
     """
 
     folder: Path
@@ -58,6 +61,7 @@ class TileMaps:
     waiting: Sequence[str]
     names: Mapping[int, str]
     failed: Sequence[Failure] = field(default_factory=list)
+    whole: Sequence[Path] = ()
 
     def areas(self) -> dict[int, tuple[int, float | None]]:
         """Class id -> pixels and hectares over all tiles that are there; hectares are None without a place on Earth."""
@@ -76,6 +80,7 @@ def map_tiles(
     out: str | Path,
     *,
     confidence: bool = False,
+    one_cog: bool = False,
     share: Share = WHOLE,
     workers: int = 1,
     executor: Callable[[int], Executor] = processes,
@@ -90,6 +95,7 @@ def map_tiles(
         head: file of a head of classes (:func:`tessera_core.heads.save_head`).
         out: folder for the maps; what is there of the same tiles and head is kept.
         confidence: whether it is written as well.
+        one_cog: whether all tiles of a coordinate system are put together into one file as well, once none is awaited.
         share: which of the tiles are done here.
         workers: processes; 1 does the work in this one. The files are the same bytes.
         executor, retries: see :func:`tessera_core._utils.spread.spread`.
@@ -101,6 +107,7 @@ def map_tiles(
         Cancelled: ``cancelled`` returned true; finished tiles are kept.
     """
     from tessera_core.heads import load_head
+    from tessera_core.project.maps import legend_of
 
     out, head = Path(out), Path(head)
     saved = load_head(head)
@@ -125,9 +132,14 @@ def map_tiles(
         # Looked at and written in one turn, so that the share that ends last shows all.
         tiles = {piece.name: known for piece in pieces if (known := _known(out, piece, digest, confidence)) is not None}
         maps = write_virtual(out, tiles, "map", ("", "_confidence") if confidence else ("",))
-    lost = {one.what for one in failed}
-    waiting = [piece.name for piece in pieces if piece.name not in tiles and piece.name not in lost]
-    return TileMaps(out, tiles, made, maps, waiting, saved.class_names, failed)
+        lost = {one.what for one in failed}
+        waiting = [piece.name for piece in pieces if piece.name not in tiles and piece.name not in lost]
+        whole: list[Path] = []
+        if one_cog and not waiting:
+            how = {"": "MODE"} | ({"_confidence": "AVERAGE"} if confidence else {})
+            counts = {name: {int(i): n for i, n in tile["classes"].items()} for name, tile in tiles.items()}
+            whole = write_whole(out, tiles, "map", how, legend_of(saved), counts)
+    return TileMaps(out, tiles, made, maps, waiting, saved.class_names, failed, whole)
 
 
 def _require_fit(saved: SavedHead) -> None:
@@ -196,8 +208,10 @@ def _map_share(
 ) -> tuple[int, list[Failure]]:
     """Map the tiles of a share that are left; how many were made, and what failed."""
     from tessera_core.heads import load_head
+    from tessera_core.project.maps import legend_of
 
     saved, digest, made = load_head(head), _digest(head), 0
+    legend = legend_of(saved)
     failed: list[Failure] = []
     mine = share.take(pieces)
     for number, piece in enumerate(mine):
@@ -208,7 +222,7 @@ def _map_share(
         if _known(out, piece, digest, confidence) is not None:
             continue
         try:
-            _map_one(piece, saved, out, digest, confidence, cancelled)
+            _map_one(piece, saved, legend, out, digest, confidence, cancelled)
             made += 1
         except InputError as error:
             failed.append(Failure(piece.name, str(error)))
@@ -218,12 +232,18 @@ def _map_share(
 
 
 def _map_one(
-    piece: Piece, saved: SavedHead, out: Path, digest: str, confidence: bool, cancelled: Cancel | None
+    piece: Piece,
+    saved: SavedHead,
+    legend: Sequence[LabelClass],
+    out: Path,
+    digest: str,
+    confidence: bool,
+    cancelled: Cancel | None,
 ) -> None:
     from tessera_core.project.maps import map_classes_with
 
     raster = piece.open(cancelled=cancelled)
-    made = map_classes_with(raster, saved, cancelled=cancelled)
+    made = map_classes_with(raster, saved, legend=legend, cancelled=cancelled)
     target = out / f"{piece.name}.tif"
     require_ours(target)
     made.write(target, out / f"{piece.name}_confidence.tif" if confidence else None)
@@ -300,15 +320,8 @@ def write_virtual(
     Raises:
         ExportError: a file cannot be written, or the tiles do not fit together.
     """
-    groups: dict[tuple[str, float], list[tuple[str, Grid]]] = {}
-    for name, tile in sorted(tiles.items()):
-        grid = Grid.from_json(tile["grid"])
-        if grid.crs is not None:
-            groups.setdefault((grid.crs, grid.transform.a), []).append((name, grid))
     files = []
-    for number, ((crs, _), members) in enumerate(sorted(groups.items())):
-        code = crs.removeprefix("EPSG:") if crs.startswith("EPSG:") else str(number)
-        stem = f"{what}_{code}" if sum(other == crs for other, _ in groups) == 1 else f"{what}_{code}_{number}"
+    for stem, crs, members in _systems(tiles, what):
         for ending in endings:
             members_files = [(out / f"{name}{ending}.tif", grid) for name, grid in members]
             try:
@@ -316,3 +329,51 @@ def write_virtual(
             except TesseraError as error:
                 raise ExportError(f"The maps of {crs} cannot be shown as one: {error}") from error
     return files
+
+
+def write_whole(
+    out: Path,
+    tiles: Mapping[str, Mapping[str, Any]],
+    what: str,
+    overviews: Mapping[str, str],
+    legend: Sequence[LabelClass],
+    counts: Mapping[str, Mapping[int, int]],
+) -> list[Path]:
+    """One Cloud Optimized GeoTIFF of each virtual raster of :func:`write_virtual`, beside it.
+
+    Args:
+        out, tiles, what: as there.
+        overviews: of each ending of the names of the tiles' files, how it is resampled; see :func:`write_one_cog`.
+        legend: classes of the map whose ending is ``""``.
+        counts: pixels of each class (id -> pixels) by tile.
+
+    Raises:
+        ExportError: a file cannot be written, or the tiles do not fit together.
+    """
+    files = []
+    for stem, _, members in _systems(tiles, what):
+        made_of = hashlib.sha256(
+            json.dumps([[name, tiles[name]["made_of"]] for name, _ in members]).encode()
+        ).hexdigest()
+        for ending, how in overviews.items():
+            target, parts = out / f"{stem}{ending}.tif", [(out / f"{name}{ending}.tif", grid) for name, grid in members]
+            files.append(write_one_cog(target, parts, how, made_of))
+            if not ending:
+                pixels = Counter[int]()
+                for name, _ in members:
+                    pixels.update(counts[name])
+                name_classes(target, legend, pixels)
+    return files
+
+
+def _systems(tiles: Mapping[str, Mapping[str, Any]], what: str) -> Iterator[tuple[str, str, list[tuple[str, Grid]]]]:
+    """Each coordinate system and pixel size: stem of the files that show it, its name, and its tiles."""
+    groups: dict[tuple[str, float], list[tuple[str, Grid]]] = {}
+    for name, tile in sorted(tiles.items()):
+        grid = Grid.from_json(tile["grid"])
+        if grid.crs is not None:
+            groups.setdefault((grid.crs, grid.transform.a), []).append((name, grid))
+    for number, ((crs, _), members) in enumerate(sorted(groups.items())):
+        code = crs.removeprefix("EPSG:") if crs.startswith("EPSG:") else str(number)
+        stem = f"{what}_{code}" if sum(other == crs for other, _ in groups) == 1 else f"{what}_{code}_{number}"
+        yield stem, crs, members

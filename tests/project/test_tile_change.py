@@ -56,7 +56,7 @@ def run(capsys: pytest.CaptureFixture[str], folder: Path, out: str, *more: str) 
 def test_tiles_are_judged_as_one_scene_without_seams(
     tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, found = run(capsys, tmp_path, "one", "--rate", "0.1")
+    code, found = run(capsys, tmp_path, "one", "--rate", "0.1", "--one-cog")
     assert (code, found["tiles"], found["waiting"], found["years"]) == (0, 4, [], [2023, 2024])
     with np.load(tmp_path / "one" / tile_change.SCENE) as file:
         digest = str(file["digest"])
@@ -74,15 +74,20 @@ def test_tiles_are_judged_as_one_scene_without_seams(
     with rasterio.open(tmp_path / "one" / "change_32631_p.vrt") as file:
         assert file.read(1)[changed].max() < file.read(1)[~changed & (whole.levels != NO_LEVEL)].min()
     assert (found["changed"], found["pixels"]) == (changed.sum(), (whole.levels != NO_LEVEL).sum())
+    for name in found["whole"]:
+        with rasterio.open(name) as file, rasterio.open(Path(name).with_suffix(".vrt")) as shown:
+            np.testing.assert_array_equal(file.read(1), shown.read(1))
+            assert file.overviews(1) == ([2] if SIZE > 512 else [])
+    assert [Path(name).name for name in found["whole"]] == ["change_32631.tif", "change_32631_p.tif"]
     before = contents(tmp_path / "one")
-    assert run(capsys, tmp_path, "one", "--rate", "0.1") == (0, found)
+    assert run(capsys, tmp_path, "one", "--rate", "0.1", "--one-cog") == (0, found)
     assert contents(tmp_path / "one") == before
     # Another rate is another map of what was measured; without that it is measured again.
     code, strict = run(capsys, tmp_path, "one", "--rate", "0.01")
     assert code == 0
     assert strict["changed"] < found["changed"]
     shutil.rmtree(tmp_path / "one" / tile_change.MEASURED)
-    assert run(capsys, tmp_path, "one", "--rate", "0.1") == (0, found)
+    assert run(capsys, tmp_path, "one", "--rate", "0.1", "--one-cog") == (0, found)
     assert contents(tmp_path / "one") == before
 
 

@@ -14,8 +14,11 @@ from affine import Affine
 
 from tessera_core.cli import main
 from tessera_core.errors import InputError
+from tessera_core.export.geotiff import write_class_map
+from tessera_core.export.one_cog import write_one_cog
 from tessera_core.grid import Grid
 from tessera_core.heads import load_head, predict_raster
+from tessera_core.labels.model import LabelClass
 from tessera_core.project.tile_maps import map_tiles
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
@@ -122,6 +125,57 @@ def test_tiles_of_several_zones_become_maps_with_one_head_and_shares_end_in_the_
     assert code == 2
     assert "other labels" in refused["error"]["message"]
     assert contents(country / "one") == before
+
+
+def test_all_tiles_of_a_coordinate_system_in_one_file(country: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, part = run(capsys, country, "maps", "--one-cog", "--share", "1/2")
+    assert (code, part["whole"], bool(part["waiting"])) == (0, [], True)
+    code, found = run(capsys, country, "maps", "--one-cog")
+    assert code == 0
+    assert [Path(file).name for file in found["whole"]] == [
+        f"map_{crs}{ending}.tif" for crs in (32631, 32632, 32731) for ending in ("", "_confidence")
+    ]
+    times = {}
+    for name in found["whole"]:
+        with rasterio.open(name) as file, rasterio.open(Path(name).with_suffix(".vrt")) as shown:
+            assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+            assert file.tags()["tessera_dataset"] == ORIGIN.dataset
+            assert (file.transform, file.crs, file.nodata) == (shown.transform, shown.crs, shown.nodata)
+            np.testing.assert_array_equal(file.read(1), shown.read(1))
+        times[name] = os.stat(name).st_mtime_ns
+        assert Path(name).with_suffix(".qml").is_file()
+    with rasterio.open(found["whole"][0]) as file:
+        assert file.colormap(1)[0] == (0, 0, 0, 0)
+        counts = np.bincount(file.read(1).reshape(-1), minlength=4)
+    table = Path(found["whole"][0] + ".aux.xml").read_text()
+    assert all(f"<F>{name}</F>" in table for name in ("wheat", "rye", "oats"))
+    assert f"<F>{counts[1]}</F>" in table
+    # What is there of the same tiles is not written again; another's file is never replaced.
+    assert run(capsys, country, "maps", "--one-cog")[1] == found | {"made": 0}
+    assert {name: os.stat(name).st_mtime_ns for name in times} == times
+    Path(found["whole"][0]).write_bytes((country / "maps/t0.tif").read_bytes())
+    words = ["map", country / "E", "--labels", country / "labels.geojson", "--tiles", country / "maps", "--one-cog"]
+    assert main([str(word) for word in words]) == 1
+    assert "not put together by this command" in capsys.readouterr().err
+
+
+def test_overviews_of_the_one_file_hold_classes_and_ground_between_tiles_takes_no_space(tmp_path: Path) -> None:
+    stamp, legend, files = (
+        replace(ORIGIN, year=2024),
+        [LabelClass(3, "wood", "#004400"), LabelClass(7, "moor", "#885500")],
+        [],
+    )
+    for number, (x, y) in enumerate(((500_000, 100_000), (580_000, 20_000))):
+        grid = Grid("EPSG:32631", Affine(10, 0, x, 0, -10, y), (300, 300))
+        classes = np.where(np.indices(grid.shape).sum(0) // 7 % 2, 3, 7).astype(np.uint8)
+        files.append((write_class_map(tmp_path / f"t{number}.tif", classes, None, grid, legend, stamp), grid))
+    whole = write_one_cog(tmp_path / "whole.tif", files, "MODE", "these")
+    with rasterio.open(whole) as file:
+        assert file.shape == (8300, 8300)
+        assert file.overviews(1)[:2] == [2, 4]
+        with rasterio.open(whole, overview_level=1) as small:
+            assert set(np.unique(small.read(1))) == {0, 3, 7}
+    assert whole.stat().st_size < 4 * sum(file.stat().st_size for file, _ in files)
 
 
 def test_the_head_of_all_zones_is_scored_without_putting_the_tiles_together(

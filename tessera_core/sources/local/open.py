@@ -134,15 +134,15 @@ def find_pieces(path: str | Path) -> tuple[list[Piece], list[Failure]]:
     path = Path(path)
     if not path.exists():
         return [], [Failure(path.name, f"{path} does not exist; check the spelling.")]
-    pieces: list[Piece] = []
+    pieces: dict[Piece, None] = {}
     problems: list[Failure] = []
     known = readers()
     for candidate, reader in _candidates(path, known, problems):
         try:
-            pieces += [piece for piece in reader.find(candidate, problems) if piece not in pieces]
+            pieces |= dict.fromkeys(reader.find(candidate, problems))
         except InputError as error:
             problems.append(Failure(candidate.name, str(error)))
-    return pieces, problems
+    return list(pieces), problems
 
 
 def _candidates(path: Path, known: Sequence[Reader], problems: list[Failure]) -> Iterator[tuple[Path, Reader]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,16 +33,27 @@ class SavedPiece:
     @property
     def year(self) -> int | None:
         """From the header."""
-        return EmbeddingRaster.open(self.path).provenance.year
+        return self.describe().provenance.year
 
     def describe(self) -> Description:
-        """By the header."""
-        raster = EmbeddingRaster.open(self.path)
-        return Description(raster.grid, raster.provenance)
+        """By the header, read once while it does not change: of a thousand tiles each is asked several times."""
+        header = self.path / _HEADER
+        try:
+            stat = header.stat()
+        except OSError:
+            # Opening says what is wrong.
+            return _described(self.path, 0, 0)
+        return _described(self.path, stat.st_size, stat.st_mtime_ns)
 
     def open(self, *, progress: Progress | None = None, cancelled: Cancel | None = None) -> EmbeddingRaster:
         """Memory-mapped; nothing is converted."""
         return EmbeddingRaster.open(self.path)
+
+
+@functools.lru_cache(maxsize=4096)
+def _described(path: Path, size: int, changed: int) -> Description:
+    raster = EmbeddingRaster.open(path)
+    return Description(raster.grid, raster.provenance)
 
 
 class SavedReader(Reader):
