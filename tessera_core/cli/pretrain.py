@@ -25,19 +25,20 @@ from pathlib import Path
 from typing import Any
 
 from tessera_core.cli.paths import Input, Output
-from tessera_core.cli.shares import add_spread_options, check_engine, engine_of, share_of
+from tessera_core.cli.shares import add_spread_options, check_engine, engine_of, planned, share_of, told_of_plan
 
 
 def _shipped() -> list[str]:
     return sorted(path.stem for path in (Path(__file__).parents[1] / "pretrain" / "configs").glob("*.toml"))
 
 
-PATHS = {"config": Input(names=_shipped), "out": Output(folder="into"), "plot": Input()}
+PATHS = {"config": Input(names=_shipped), "out": Output(folder="into"), "plot": Input(), "plan": Output((".geojson",))}
 EXAMPLES = (
     "tessera pretrain tiny --out run",
     "tessera pretrain my.toml --out run --resume",
     "tessera pretrain --plot run",
     "tessera pretrain my.toml --out run --prepare --workers 4",
+    "tessera pretrain my.toml --out run --prepare --dry-run",
 )
 STOPPED = "add --resume to the same command to go on from the last checkpoint, if one was reached"
 SUMMARY = "train an encoder on d-pixels"
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="only write DIR/curves.html, of a run there")
     parser.add_argument("--prepare", action="store_true", help="only make the training pixels ready")
-    add_spread_options(parser, "sources and shards", ", with --prepare", plan=False)
+    add_spread_options(parser, "sources and shards", ", with --prepare")
 
 
 def check(args: argparse.Namespace) -> None:
@@ -65,8 +66,10 @@ def check(args: argparse.Namespace) -> None:
 
     share_of(args)
     check_engine(args)
-    if not args.prepare and (args.share is not None or args.workers > 1 or args.scheduler):
-        raise InputError("--share, --workers and --scheduler go with --prepare; several processes train with torchrun.")
+    if not args.prepare and (args.share is not None or args.workers > 1 or args.scheduler or args.plan or args.dry_run):
+        raise InputError(
+            "--share, --workers, --scheduler, --plan and --dry-run go with --prepare; several processes train with torchrun."
+        )
     if args.prepare and (args.plot or args.resume):
         raise InputError("--prepare goes on where it stopped by itself; leave --resume and --plot out.")
 
@@ -77,9 +80,12 @@ def _prepare(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.pretrain.config import PretrainConfig
     from tessera_core.pretrain.prepare import prepare_in_shares
+    from tessera_core.project.plan import plan_prepare
 
     config = PretrainConfig.load(args.config)
     base, progress = Path(args.config).resolve().parent, ConsoleProgress(config.name)
+    if told := planned(args, lambda: plan_prepare(config.data, args.out / "shards", config.seed, base)):
+        return told
     with engine_of(args) as engine:
 
         def spreading(task: Any, share: Any, report: Any, cancelled: Any) -> None:
@@ -138,6 +144,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """One sentence for people."""
+    if "plan" in result:
+        return told_of_plan(result, "sources or shards")
     if "prepared" in result:
         if result["waiting"]:
             return (

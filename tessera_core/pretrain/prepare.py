@@ -34,6 +34,7 @@ _PARCELS, _PER_PARCEL = 48, 8
 _WORLDS_PER_UNIT = UNIT_PIXELS // (_PARCELS * _PER_PARCEL)
 # Held-out worlds have many more parcels, so that few labels per class can come from other parcels than the test pixels.
 HOLDOUT_PARCELS, HOLDOUT_PER_PARCEL = 300, 4
+_MANIFEST = "shards.json"
 _TRAIN_STREAM, _HOLDOUT_STREAM = 1, 2
 
 
@@ -115,15 +116,8 @@ def prepare_in_shares(
     """
     folder = Path(folder).absolute()
     recipe = {**_recipe(asdict(settings)), "seed": seed}
-    manifest = folder / "shards.json"
-    if not manifest.exists() and folder.is_dir() and any(folder.iterdir()):
-        raise PretrainError(f"{folder} holds something else than training pixels; choose another output folder.")
-    made = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
-    # Settings that did not exist yet when the shards were made count as their defaults.
-    if made and {**_recipe(asdict(DataSettings())), **current_names(made["recipe"], "data")} != recipe:
-        raise PretrainError(
-            f"{folder} holds training pixels prepared with other settings; choose another output folder or delete it."
-        )
+    manifest = folder / _MANIFEST
+    made = _made_so_far(folder, recipe)
     if "shards" in made and (found := _whole(folder, made["shards"])):
         return Prepared(found, made["sources"])
     sources = tuple(sources_of(settings, seed, base))
@@ -159,6 +153,42 @@ def prepare_in_shares(
     if progress:
         progress(total, total, "")
     return Prepared(_whole(folder, count), len(sources))
+
+
+def _made_so_far(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a folder; empty where nothing has been made.
+
+    Raises:
+        PretrainError: the folder holds something else, or pixels prepared with other settings.
+    """
+    manifest = folder / _MANIFEST
+    if not manifest.exists() and folder.is_dir() and any(folder.iterdir()):
+        raise PretrainError(f"{folder} holds something else than training pixels; choose another output folder.")
+    made: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
+    # Settings that did not exist yet when the shards were made count as their defaults.
+    if made and {**_recipe(asdict(DataSettings())), **current_names(made["recipe"], "data")} != recipe:
+        raise PretrainError(
+            f"{folder} holds training pixels prepared with other settings; choose another output folder or delete it."
+        )
+    return made
+
+
+def shards_made(settings: DataSettings, folder: str | Path, seed: int = 0) -> tuple[list[bool], int]:
+    """Of each shard whether it is there, nothing while that is not known, and how many there are to be, at least.
+
+    Raises:
+        PretrainError: see :func:`prepare_shards`.
+    """
+    folder = Path(folder)
+    made = _made_so_far(folder, {**_recipe(asdict(settings)), "seed": seed})
+    if "shards" not in made:
+        return [], settings.shards
+    return [shard.is_dir() for shard in _shards(folder, made["shards"])], made["shards"]
+
+
+def bytes_per_pixel(settings: DataSettings) -> int:
+    """Of a pixel in a unit or a shard (:class:`PixelSet`): observations with their days, counts, label and place."""
+    return settings.max_s2 * (10 + 1) * 2 + settings.max_s1 * (2 + 1) * 2 + 3 * 2 + 1 + 3 * 4
 
 
 def _whole(folder: Path, count: int) -> tuple[Path, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tessera_core._utils.atomic import write_json
 from tessera_core.dpixels.acquire import AcquireOptions, Catalogue, Window
@@ -17,8 +17,13 @@ from tessera_core.provenance import SOFTWARE
 from tessera_core.region import Region
 from tessera_core.types import Progress
 
+if TYPE_CHECKING:
+    from tessera_core.pretrain.config import DataSettings
+
 # Core microseconds a pixel, measured and rounded up, because files are rarely in the page cache (docs/scale.md).
 MAP_US, CHANGE_US = 0.4, 1.1
+# The same of training pixels: drawn from a simulated world, packed from a tile, cut into shards.
+WORLD_US, PACK_US, CUT_US = 60.0, 40.0, 10.0
 # An assumption: bytes that come over a network in a second.
 LINE_BYTES_S = 10e6
 
@@ -131,3 +136,46 @@ def plan_acquire(
             read = download_bytes(grid, window)
             parts.append(Planned(name, grid, done, read, disk_bytes(grid, window), read / LINE_BYTES_S / 60))
     return parts
+
+
+def plan_prepare(settings: DataSettings, shards: str | Path, seed: int, base: str | Path) -> list[Planned]:
+    """What making training pixels ready takes: each source that is packed, and once all are, each shard that is cut of them.
+
+    Simulated worlds have no place on Earth, and of a tile as many pixels are counted as may be taken.
+
+    Args:
+        settings: what to take.
+        shards: folder that units and shards go to.
+        seed: of the run.
+        base: folder that relative tile paths start from.
+
+    Raises:
+        TileError, InputError: a tile is not readable.
+        PretrainError: the folder holds something else, or pixels prepared with other settings.
+    """
+    from tessera_core.pretrain.prepare import SimulatedSource, bytes_per_pixel, shards_made, sources_of, unit_folders
+
+    sources = sources_of(settings, seed, base)
+    size = bytes_per_pixel(settings)
+    made, count = shards_made(settings, shards, seed)
+    whole = bool(made) and all(made)
+    parts, pixels = [], 0
+    for number, (source, unit) in enumerate(zip(sources, unit_folders(shards, len(sources)), strict=True)):
+        if isinstance(source, SimulatedSource):
+            name, taken, read, us = f"worlds {number + 1}", source.pixels, 0, WORLD_US
+            grid = Grid.local((1, taken))
+        else:
+            tile = DPixelTile.open(source.path)
+            name, grid, us = tile.name, tile.grid, PACK_US
+            taken = min(grid.height * grid.width, settings.pixels_per_tile)
+            read = sum(file.stat().st_size for file in source.path.glob("*.npy"))
+        pixels += taken
+        parts.append(Planned(name, grid, whole or unit.is_dir(), read, taken * size, taken * us / 60e6))
+    if whole or not all(part.done for part in parts):
+        return parts
+    per_shard = -(-pixels // count)
+    cut = Grid.local((1, per_shard))
+    return [
+        Planned(f"shard {number + 1}", cut, done, per_shard * size, per_shard * size, per_shard * CUT_US / 60e6)
+        for number, done in enumerate(made or [False] * count)
+    ]

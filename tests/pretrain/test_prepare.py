@@ -15,12 +15,13 @@ import pytest
 from tessera_core._utils.share import Share
 from tessera_core._utils.spread import spread
 from tessera_core.cli import main
+from tessera_core.cluster import connect
 from tessera_core.dpixels.simulate import COVER_NAMES
 from tessera_core.dpixels.tile import write_tile
 from tessera_core.errors import Cancelled, TileError
 from tessera_core.grid import Grid
 from tessera_core.pretrain import prepare
-from tessera_core.pretrain.config import DataSettings, PretrainError
+from tessera_core.pretrain.config import DataSettings, PretrainConfig, PretrainError
 from tessera_core.pretrain.pixels import PixelSet
 
 
@@ -137,6 +138,51 @@ def test_the_command_prepares_in_shares(tiles, tmp_path, capsys):
         told.append((code, json.loads(capsys.readouterr().out)))
     assert (told[0][0], told[0][1]["waiting"], told[1][1]["shards"], told[1][1]["waiting"]) == (0, 3, 2, 0)
     assert [code for code, _ in told] == [0, 0, 2, 2]
+
+
+def test_a_plan_says_what_is_left_first_of_the_sources_and_then_of_the_shards(tiles, tmp_path, capsys):
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'name = "c"\n[model]\npreset = "v2-nano"\n[data]\nsimulated = 100\ntiles = ["{tiles.as_posix()}"]\nshards = 3\n'
+        "[run]\nsteps = 1\n"
+    )
+    words = ["pretrain", str(config), "--out", str(tmp_path / "run"), "--prepare", "--json"]
+
+    def plan() -> dict:
+        assert main([*words, "--dry-run", "--plan", str(tmp_path / "p.geojson")]) == 0
+        return json.loads(capsys.readouterr().out)["plan"]
+
+    before, pixels = plan(), 100 + sum((20 + n) * 24 for n in range(6))
+    assert (before["tiles"], before["done"], before["pixels"]) == (7, 0, pixels)
+    assert not (tmp_path / "run").exists()
+    settings = PretrainConfig.load(config).data
+    sources = prepare.sources_of(settings, 0, tmp_path)
+    one = sources[0](0)
+    assert prepare.bytes_per_pixel(settings) * len(one) == sum(getattr(one, f.name).nbytes for f in fields(one))
+    assert main([*words, "--share", "1/2"]) == 0
+    assert json.loads(capsys.readouterr().out)["waiting"] == 3
+    assert plan()["done"] == 4
+    # The other share packs its sources, and cuts every second shard.
+    assert main([*words, "--share", "2/2"]) == 0
+    capsys.readouterr()
+    assert (plan()["tiles"], plan()["done"]) == (3, 1)
+    assert main(words) == 0
+    capsys.readouterr()
+    assert (plan()["tiles"], plan()["done"], plan()["minutes"]) == (7, 7, 0)
+
+
+@pytest.mark.soak
+def test_workers_of_a_scheduler_end_in_the_bytes_of_one_run(tiles, tmp_path):
+    chosen = settings(tiles)
+    prepare.prepare_shards(chosen, tmp_path / "one")
+
+    with connect("local", 2) as engine:
+
+        def spreading(task, share, report, cancelled):
+            spread(task, share, 2, executor=engine.executor, retries=0, progress=report, cancelled=cancelled)
+
+        prepare.prepare_in_shares(chosen, tmp_path / "many", engine=spreading)
+    assert files(tmp_path / "many") == files(tmp_path / "one")
 
 
 def test_large_pools_are_cut_into_more_shards_and_memory_stays_bounded(tiles, tmp_path):
