@@ -25,9 +25,9 @@ from tessera_core.areas import pixel_counts
 from tessera_core.errors import ExportError
 from tessera_core.export.style import (
     Stops,
-    classes_renderer,
-    confidence_renderer,
-    stops_renderer,
+    classes_style,
+    confidence_style,
+    stops_style,
     values_renderer,
     write_style,
 )
@@ -117,7 +117,7 @@ def write_class_map(
     )
     counts = pixel_counts(classes)
     write_text(path.with_name(path.name + ".aux.xml"), sidecar(named, counts))
-    write_style(path, classes_renderer(named))
+    write_style(path, classes_style(tuple(named)))
     if confidence is not None:
         write_confidence(
             path.with_name(f"{path.stem}_confidence.tif"), confidence, grid, provenance, temperature=temperature
@@ -150,7 +150,7 @@ def write_confidence(
         tags["tessera_temperature"] = f"{temperature:.6g}"
     band = Band("confidence (percent)", tags=tags)
     _write_cog(path, confidence, grid, band, nodata=NO_CONFIDENCE, overviews="AVERAGE")
-    write_style(path, confidence_renderer())
+    write_style(path, confidence_style())
     return path
 
 
@@ -186,7 +186,7 @@ def write_values(
     )
     style = style or ValueStyle()
     if style.stops:
-        write_style(path, stops_renderer(style.stops, band.unit))
+        write_style(path, stops_style(tuple(style.stops), band.unit))
     else:
         write_style(path, values_renderer(style.scale or Scale.of(values), style.colormap, band.unit))
     return path

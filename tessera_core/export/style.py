@@ -6,6 +6,7 @@ a project file holds the same ones.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
@@ -23,12 +24,12 @@ _COLOURS = 33
 Stops = Sequence[tuple[float, str]]
 
 
-def write_style(raster: str | Path, renderer: Element) -> Path | None:
+def write_style(raster: str | Path, style: Element | str) -> Path | None:
     """Write ``NAME.qml`` beside ``NAME.tif``, which QGIS opens the raster with.
 
     Args:
         raster: path of the raster.
-        renderer: one of this module's.
+        style: a renderer of this module's, or the text of one of its styles.
 
     Returns:
         The style; None where a style that a person made lies there, which is left as it is.
@@ -39,7 +40,7 @@ def write_style(raster: str | Path, renderer: Element) -> Path | None:
     path = Path(raster).with_suffix(".qml")
     if path.is_file() and MARK.encode() not in path.read_bytes()[:1000]:
         return None
-    write_text(path, raster_qml(renderer))
+    write_text(path, style if isinstance(style, str) else raster_qml(style))
     return path
 
 
@@ -48,6 +49,25 @@ def raster_qml(renderer: Element) -> str:
     root = Element("qgis", version="3.22", styleCategories="Symbology")
     SubElement(root, "pipe").append(renderer)
     return xml_text(root, _HEADER)
+
+
+# A folder of a thousand tiles has the same three styles again and again.
+@functools.lru_cache(maxsize=16)
+def classes_style(classes: tuple[LabelClass, ...]) -> str:
+    """The style of :func:`classes_renderer`."""
+    return raster_qml(classes_renderer(classes))
+
+
+@functools.lru_cache(maxsize=1)
+def confidence_style() -> str:
+    """The style of :func:`confidence_renderer`."""
+    return raster_qml(confidence_renderer())
+
+
+@functools.lru_cache(maxsize=16)
+def stops_style(stops: tuple[tuple[float, str], ...], unit: str = "") -> str:
+    """The style of :func:`stops_renderer`."""
+    return raster_qml(stops_renderer(stops, unit))
 
 
 def classes_renderer(classes: Iterable[LabelClass]) -> Element:

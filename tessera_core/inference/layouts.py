@@ -301,7 +301,7 @@ class OpenStore:
 
         self.grid = grid
         with _quiet():
-            root = zarr.open_group(folder, mode="r+")
+            root: Any = zarr.open_group(folder, mode="r+")
             self.provenance = Provenance.from_json(dict(root.attrs)["tessera_studio:provenance"])
             self._arrays = {
                 zone.number: {name: array for name, array in root[zone.name].arrays() if array.ndim > 1}

@@ -82,7 +82,7 @@ def fit_scene(
     cols = np.empty_like(rows)
     for row in np.flatnonzero(np.diff(edges)):
         mine = slice(edges[row], edges[row + 1])
-        cols[mine] = np.flatnonzero(_both(first, second, row))[drawn[mine] - (ends[row] - counts[row])]
+        cols[mine] = np.flatnonzero(_both(first, second, int(row)))[drawn[mine] - (ends[row] - counts[row])]
     known = None if stable is None else stable[rows, cols]
     if known is not None and int(known.sum()) < MIN_PIXELS:
         known = None

@@ -54,6 +54,9 @@ class Description:
 class Piece(Protocol):
     """One raster of one year that a reader found; hashable and equal to another of the same files."""
 
+    def __hash__(self) -> int:
+        """By the files that it is made of."""
+
     @property
     def name(self) -> str:
         """Of the tile, for messages."""
