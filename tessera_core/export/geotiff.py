@@ -287,7 +287,8 @@ def _write_cog(
                     described(file)
                 rasterio.shutil.copy(plain, part, driver="COG", num_threads="ALL_CPUS", **options)
     except RasterioError as error:
-        raise ExportError(f"{path.name} could not be written: {first_line(error)}") from error
+        first = first_line(error)
+        raise ExportError(f"{path.name} could not be written: {first}") from error
 
 
 @functools.lru_cache(maxsize=16)

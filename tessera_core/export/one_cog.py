@@ -42,8 +42,8 @@ def write_one_cog(path: str | Path, files: Sequence[tuple[Path, Grid]], overview
     path = Path(path)
     if _tag(path) == made_of:
         return path
-    with open_raster(files[0][0]) as first:
-        tags = {key: text for key, text in first.tags().items() if key not in ("AREA_OR_POINT", "tessera_details")}
+    with open_raster(files[0][0]) as one:
+        tags = {key: text for key, text in one.tags().items() if key not in ("AREA_OR_POINT", "tessera_details")}
     try:
         with (
             atomic_path(path) as part,
@@ -62,7 +62,8 @@ def write_one_cog(path: str | Path, files: Sequence[tuple[Path, Grid]], overview
                 NUM_THREADS="ALL_CPUS",
             )
     except RasterioError as error:
-        raise ExportError(f"{path.name} could not be written: {first_line(error)}") from error
+        first = first_line(error)
+        raise ExportError(f"{path.name} could not be written: {first}") from error
     style = files[0][0].with_suffix(".qml")
     if style.is_file() and not path.with_suffix(".qml").exists():
         shutil.copyfile(style, path.with_suffix(".qml"))
