@@ -66,6 +66,8 @@ class RaceEntry:
         return make_head(self.name, neighbourhood=self.neighbourhood, **self.params)
 
 
+# Heads that are mixtures of others.
+MADE_OF = {"auto": ("prototype", "logistic")}
 # The quick ones first.
 ENTRIES = (
     RaceEntry("ridge", "ridge"),
@@ -193,10 +195,14 @@ def _key(site: Site, entry: RaceEntry, size: int, seed: int) -> str:
 
 @lru_cache
 def _version(name: str) -> str:
-    """Names the head's code, so that results of an older version are not taken for this one's."""
-    source = inspect.getsourcefile(HEADS[name])
-    assert source is not None
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:8]
+    """Names the head's code, and that of the heads it is made of, so that results of an older version are not taken for this
+    one's."""
+    code = hashlib.sha256()
+    for one in (name, *MADE_OF.get(name, ())):
+        source = inspect.getsourcefile(HEADS[one])
+        assert source is not None
+        code.update(Path(source).read_bytes())
+    return code.hexdigest()[:8]
 
 
 def _once(site: Site, entry: RaceEntry, size: int, seed: int) -> dict[str, float]:
