@@ -32,7 +32,7 @@ from tessera_core.types import Cancel, Progress
 HEAP, LEAST_HEAPS, MOST_HEAPED = 0.5, 4, 5000
 # Parts that plots are left out in for the score of the map itself, of slow heads fewer; how many heaps an interval rests on at
 # least; and how many heaps a plot has at least where plots lie as chance would put them.
-MAP_PARTS, FEW_PARTS, LEAST_SPREAD, SPREAD = 20, 10, 5, 0.5
+MAP_PARTS, FEW_PARTS, LEAST_SPREAD, LEAST_HEAPED, SPREAD = 20, 10, 5, 20, 0.5
 
 
 @dataclass(frozen=True)
@@ -379,7 +379,8 @@ def map_r2(
     measurement in docs/trust.md.
 
     Returns:
-        None where fewer than five heaps can be judged, or all have the same number.
+        None where too few plots can be judged (five that lie as chance would put them, or twenty heaps: of fewer heaps, leaving
+        one out takes so much from what teaches that the interval held .78), or all have the same number.
 
     Raises:
         Cancelled: ``cancelled`` said so.
@@ -388,11 +389,11 @@ def map_r2(
 
     assert samples.features is not None
     heaps, label = held_together(samples), np.unique(samples.groups, return_inverse=True)[1]
-    if int(heaps.max(initial=-1)) + 1 < LEAST_SPREAD:
-        return None
     # By chance a third of plots or so lie nearer to another than on a net.
-    spread = heaps.max() + 1 >= SPREAD * (label.max() + 1)
-    left = label if spread else heaps
+    spread = heaps.max(initial=-1) + 1 >= SPREAD * (label.max(initial=-1) + 1)
+    left, least = (label, LEAST_SPREAD) if spread else (heaps, LEAST_HEAPED)
+    if int(heaps.max(initial=-1)) + 1 < least:
+        return None
     number = int(left.max()) + 1
     parts = min(MAP_PARTS if head._fits_alone else FEW_PARTS, number)
     part = (np.random.default_rng(seed).permutation(number) % parts)[left]
@@ -413,9 +414,7 @@ def map_r2(
     known = np.isfinite(held.guess)
     _, first = np.unique(samples.groups, return_index=True)
     _, heap = np.unique(heaps[first][known], return_inverse=True)
-    truth, count = held.truth[known], int(heap.max(initial=-1)) + 1
-    if count < LEAST_SPREAD:
-        return None
+    truth, count = held.truth[known], int(heap.max()) + 1
     error = np.square(held.guess[known] - truth)
     sums = np.stack([np.bincount(heap, one, count) for one in (np.ones(len(truth)), truth, truth**2, error)])
 
