@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import copy
 import itertools
 import json
 import re
@@ -21,6 +22,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -39,7 +41,8 @@ SILENT = {"cli", "bench", "pretrain", "language", "ui"}
 _JS = re.compile(
     r'(?<![\w.])(tn?)\(\s*"((?:[^"\\]|\\.)*)"(?:,\s*"((?:[^"\\]|\\.)*)")?',
 )
-_SENTENCE = re.compile(r"[A-Z“(].*\w.* .*[.!?…]$", re.DOTALL)
+# It may begin with a number or a name.
+_SENTENCE = re.compile(r"(?:[A-Z“(]|\{\w+\}).*\w.* .*[.!?…]$", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z]{2,}")
 # Of one sentence.
 _MOST_WAYS = 8
@@ -83,15 +86,20 @@ def core() -> Found:
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.relative_to(PACKAGE).parts[0] in SILENT:
             continue
-        tree, where = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).as_posix()
-        silent, local = _silent(tree), _locals(tree)
-        for node in ast.walk(tree):
-            if node in silent or not isinstance(node, ast.Constant | ast.JoinedStr):
-                continue
-            for text in _templates(node, local.get(node, {})):
-                if _SENTENCE.match(text) or (node in _raised(tree) and _WORDS.search(text)):
-                    found.setdefault(text, where)
+        for text in sentences(ast.parse(path.read_text(encoding="utf-8"))):
+            found.setdefault(text, path.relative_to(ROOT).as_posix())
     return found
+
+
+def sentences(tree: ast.Module) -> Iterator[str]:
+    """Sentences of one module of the rooms below the pages, each way of what they decide themselves."""
+    silent, local = _silent(tree), _locals(tree)
+    for node in ast.walk(tree):
+        if node in silent or not isinstance(node, ast.Constant | ast.JoinedStr):
+            continue
+        for text in _templates(node, local.get(node, _NOTHING)):
+            if _SENTENCE.match(text) or (node in _raised(tree) and _WORDS.search(text)):
+                yield text
 
 
 def _python() -> Iterator[Path]:
@@ -157,40 +165,86 @@ def _silent(tree: ast.Module) -> set[ast.AST]:
     return out
 
 
-def _locals(tree: ast.Module) -> dict[ast.AST, dict[str, ast.expr]]:
-    """Of each f-string the names that its function gives a value once, in one place: what they stand for."""
-    found: dict[ast.AST, dict[str, ast.expr]] = {}
+@dataclass(frozen=True)
+class _Known:
+    """What may stand for a value of an f-string: what its function gave a name once, and what the module's functions return.
+
+    Attributes:
+        names: name -> its one value.
+        functions: name -> its parameters and the values that it can return, where these are text.
+    """
+
+    names: Mapping[str, ast.expr]
+    functions: Mapping[str, tuple[list[str], list[ast.expr]]]
+
+    def only_functions(self) -> _Known:
+        """Without the names, which one value of a name may not be looked up in again."""
+        return _Known({}, self.functions)
+
+
+_NOTHING = _Known({}, {})
+
+
+def _locals(tree: ast.Module) -> dict[ast.AST, _Known]:
+    """Of each f-string what is known of its values."""
+    found: dict[ast.AST, _Known] = {}
+    functions = _texts_of_functions(tree)
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef):
             continue
-        given: dict[str, list[ast.expr]] = {}
-        for node in ast.walk(function):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                given.setdefault(node.id, [])
-            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                given.setdefault(node.targets[0].id, []).append(node.value)
-        stores = Counter(
-            node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-        )
-        once = {name: values[0] for name, values in given.items() if len(values) == stores[name] == 1}
+        known = _Known(_given_once(function), functions)
         for node in ast.walk(function):
             if isinstance(node, ast.JoinedStr):
-                found[node] = once
+                found[node] = known
     return found
 
 
-def _templates(node: ast.AST, local: Mapping[str, ast.expr]) -> list[str]:
+def _given_once(function: ast.FunctionDef) -> dict[str, ast.expr]:
+    given: dict[str, list[ast.expr]] = {}
+    stores: Counter[str] = Counter()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            stores[node.id] += 1
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            given.setdefault(node.targets[0].id, []).append(node.value)
+    return {name: values[0] for name, values in given.items() if len(values) == stores[name] == 1}
+
+
+def _texts_of_functions(tree: ast.Module) -> dict[str, tuple[list[str], list[ast.expr]]]:
+    """Functions of a module that return nothing but text they write themselves, by name."""
+    found: dict[str, tuple[list[str], list[ast.expr]]] = {}
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef) or (function.returns and ast.unparse(function.returns) != "str"):
+            continue
+        returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value]
+        if returned and all(isinstance(one, ast.JoinedStr | ast.Constant | ast.IfExp) for one in returned):
+            names = [arg.arg for arg in function.args.args if arg.arg != "self"]
+            found[function.name] = names, returned
+    return found
+
+
+class _PutIn(ast.NodeTransformer):
+    """What a function was called with, in place of its parameters."""
+
+    def __init__(self, given: Mapping[str, ast.expr]) -> None:
+        self.given = given
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """A parameter becomes what was given for it."""
+        return self.given.get(node.id, node)
+
+
+def _templates(node: ast.AST, known: _Known) -> list[str]:
     """The texts that a constant or f-string can be, ``{name}`` for values; each way of what it decides itself.
 
     Args:
         node: the constant or f-string.
-        local: what names stand for that are given a value once.
+        known: of its values.
     """
     if isinstance(node, ast.Constant):
         return [node.value] if isinstance(node.value, str) and "{" not in node.value else []
     assert isinstance(node, ast.JoinedStr)
-    names: dict[str, str] = {}
-    parts = _parts_of(node, names, local)
+    parts = _parts_of(node, {}, known)
     if len(parts) > 40:
         return []
     if _ways(parts) > _MOST_WAYS:
@@ -199,16 +253,22 @@ def _templates(node: ast.AST, local: Mapping[str, ast.expr]) -> list[str]:
     return [] if _ways(parts) > _MOST_WAYS else list(dict.fromkeys("".join(way) for way in itertools.product(*parts)))
 
 
-def _parts_of(node: ast.JoinedStr, names: dict[str, str], local: Mapping[str, ast.expr]) -> list[list[str]]:
+def _parts_of(node: ast.JoinedStr, names: dict[str, str], known: _Known) -> list[list[str]]:
     """What stands one after the other in an f-string, each in the ways that it can be; the value itself first where that is one."""
     parts: list[list[str]] = []
     for value in node.values:
-        if isinstance(value, ast.Constant):
-            parts.append([str(value.value).replace("{", "{{").replace("}", "}}")])
-            continue
-        assert isinstance(value, ast.FormattedValue)
-        parts.append(_choices(value.value, names, local) or ["{" + _name(value.value, names) + "}"])
+        if isinstance(value, ast.FormattedValue):
+            value = value.value
+            if not isinstance(value, ast.Constant):
+                parts.append(_choices(value, names, known) or ["{" + _name(value, names) + "}"])
+                continue
+        assert isinstance(value, ast.Constant)
+        parts.append([_escaped(str(value.value))])
     return parts
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _ways(parts: list[list[str]]) -> int:
@@ -218,41 +278,64 @@ def _ways(parts: list[list[str]]) -> int:
     return count
 
 
-def _choices(node: ast.expr, names: dict[str, str], local: Mapping[str, ast.expr]) -> list[str]:
+def _choices(node: ast.expr, names: dict[str, str], known: _Known) -> list[str]:
     """The ways of a value that a sentence decides itself, so that each is a whole sentence; nothing where it decides nothing.
 
-    ``"a" if x else "b"``, one of these being text with values in it, ``x or "none"``, and ``_count(n, "area", "areas")``.
+    ``"a" if x else "b"``, one of these being text with values in it, ``x or "none"``, a text under a name, and a call of a
+    function of the module that does nothing but write such.
     """
-    if isinstance(node, ast.Name) and isinstance(known := local.get(node.id), ast.IfExp | ast.BoolOp):
-        # Under the name by which it is put in.
-        names.setdefault(ast.unparse(known), _name(node, names))
-        return _choices(known, names, {})
+    if isinstance(node, ast.Name) and (value := known.names.get(node.id)) is not None:
+        if isinstance(value, ast.IfExp | ast.BoolOp):
+            # Under the name by which it is put in.
+            names.setdefault(ast.unparse(value), _name(node, names))
+            return _choices(value, names, known.only_functions())
+        tried = dict(names)
+        texts = _way(value, tried, known.only_functions())
+        if not any(" " in text.strip() for text in texts):
+            # A name of something, and no part of the sentence.
+            return []
+        names.update(tried)
+        return texts
     if isinstance(node, ast.IfExp):
-        ways = [_way(one, names, local) for one in (node.body, node.orelse)]
+        ways = [_way(one, names, known) for one in (node.body, node.orelse)]
         if not any(ways):
             return []
-        known = [text for way in ways for text in way]
-        return known if all(ways) else ["{" + _name(node, names) + "}", *known]
-    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or) and (last := _way(node.values[-1], names, local)):
+        texts = [text for way in ways for text in way]
+        return texts if all(ways) else ["{" + _name(node, names) + "}", *texts]
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or) and (last := _way(node.values[-1], names, known)):
         return ["{" + _name(node, names) + "}", *last]
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == "_count" and node.args[1:]:
-        texts = [one.value for one in node.args[1:] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-        if len(texts) == len(node.args) - 1:
-            number = "{" + _name(node.args[0], names) + "}"
-            return [f"{number} {text}" for text in (*texts, *([f"{texts[0]}s"] if len(texts) == 1 else []))]
+    if isinstance(node, ast.Call) and not node.keywords:
+        name = ast.unparse(node.func).removeprefix("self.")
+        parameters, returned = known.functions.get(name, ([], []))
+        if returned and len(parameters) == len(node.args):
+            put_in = _PutIn(dict(zip(parameters, node.args, strict=True)))
+            tried = dict(names)
+            ways = [
+                _choices(one, tried, known) or _way(one, tried, known)
+                for one in (put_in.visit(copy.deepcopy(each)) for each in returned)
+            ]
+            texts = [text for way in ways for text in way]
+            if any(map(_worded, texts)):
+                names.update(tried)
+                return texts if all(ways) else ["{" + _name(node, names) + "}", *texts]
     return []
 
 
-def _way(node: ast.expr, names: dict[str, str], local: Mapping[str, ast.expr]) -> list[str]:
+def _way(node: ast.expr, names: dict[str, str], known: _Known) -> list[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return [node.value.replace("{", "{{").replace("}", "}}")]
-    if isinstance(node, ast.JoinedStr) and _WORD.search("".join(map(str, _constants(node)))):
-        return ["".join(way) for way in itertools.product(*_parts_of(node, names, local))]
+        return [_escaped(node.value)]
+    if isinstance(node, ast.JoinedStr):
+        tried = dict(names)
+        ways = ["".join(way) for way in itertools.product(*_parts_of(node, tried, known))]
+        if any(map(_worded, ways)):
+            names.update(tried)
+            return ways
     return []
 
 
-def _constants(node: ast.JoinedStr) -> list[object]:
-    return [one.value for one in node.values if isinstance(one, ast.Constant)]
+def _worded(text: str) -> bool:
+    """Whether there is more in it than values."""
+    return _WORD.search(re.sub(r"\{\w+\}", "", text)) is not None
 
 
 def _name(node: ast.expr, names: dict[str, str]) -> str:

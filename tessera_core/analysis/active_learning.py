@@ -188,13 +188,18 @@ def _squares(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.flo
 
 def _reason(first: str, second: str, shares: tuple[float, ...], dissimilarity: float) -> str:
     a, b = (f"{100 * share:.0f} %" for share in shares)
+    outside = dissimilarity > 0.9
     if shares[0] - shares[1] < 0.3:
-        sentence = f"The map wavers between {first} ({a}) and {second} ({b}) here"
-    else:
-        sentence = f"The map takes this for {first} ({a})" + (", but not surely" if shares[0] < SURE else "")
-        if shares[0] >= SURE and dissimilarity <= 0.9:
-            # Nothing here is in doubt: it was chosen because much of the map looks like it.
-            return f"{sentence}; a label here would speak for much ground like it."
-    if dissimilarity > 0.9:
-        return f"{sentence}, and little that you labelled looks like it."
-    return f"{sentence}."
+        wavering = f"The map wavers between {first} ({a}) and {second} ({b}) here"
+        return f"{wavering}, and little that you labelled looks like it." if outside else f"{wavering}."
+    taken = f"The map takes this for {first} ({a})"
+    if shares[0] < SURE:
+        return (
+            f"{taken}, but not surely, and little that you labelled looks like it."
+            if outside
+            else f"{taken}, but not surely."
+        )
+    if outside:
+        return f"{taken}, and little that you labelled looks like it."
+    # Nothing here is in doubt: it was chosen because much of the map looks like it.
+    return f"{taken}; a label here would speak for much ground like it."

@@ -175,11 +175,10 @@ def _sentence(
 ) -> str:
     sure = float(weight @ proba.max(axis=1) / weight.sum())
     right = float(weight @ (proba.argmax(axis=1) == targets) / weight.sum())
-    if abs(sure - right) < 0.02:
-        mood = "The map is as sure as it should be"
-    else:
-        mood = "The map is too sure of itself" if sure > right else "The map is more careful than it need be"
+    mood = "The map is too sure of itself" if sure > right else "The map is more careful than it need be"
     first = f"{mood}: {100 * sure:.0f} % confident on average where {100 * right:.0f} % is right."
+    if abs(sure - right) < 0.02:
+        first = f"The map is as sure as it should be: {100 * sure:.0f} % confident on average where {100 * right:.0f} % is right."
     if weight.sum() < FEW_PLACES:
         known = f"That is known from {weight.sum():.0f} places, which hardly tell it."
         first = f"{first} {known}"

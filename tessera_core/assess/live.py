@@ -184,7 +184,7 @@ def live_score(
         f"About {_percent(accuracy)} right at places the map has not seen (95 % sure: {_percent(low)} to {_percent(high)}; "
         f"{_count(n_labels, unit)} in {_count(n_places, 'place')}, each held out in turn).",
         _gap(accuracy, claimed),
-        _weakest(per_class, unit),
+        _weakest(per_class, by_pixel),
         _confused(labels, held.ids, samples),
         (*_notes(samples, held, accuracy), *_chosen(weighed, accuracy, n_labels)),
         replace(held, near=near),
@@ -240,10 +240,11 @@ def _gap(accuracy: float, naive: float | None) -> str:
     return f"{beside} claim {_percent(naive)}: {points} points too many."
 
 
-def _weakest(per_class: Sequence[ClassScore], unit: str) -> str:
+def _weakest(per_class: Sequence[ClassScore], by_pixel: bool) -> str:
     if len(per_class) < 2 or per_class[0].f1 > 0.995:
         return ""
     weak = per_class[0]
+    unit = "labelled pixel" if by_pixel else "label"
     return f"Weakest class: {weak.name}, found at {_percent(weak.recall)} of its {_count(weak.labels, unit)}."
 
 

@@ -41,8 +41,8 @@ class Conflicts:
         told = []
         if total := self.covered.total():
             names = ", ".join(f"{name} {count}" for name, count in self.covered.most_common(_NAMES))
-            label, are = ("label", "is") if total == 1 else ("labels", "are")
-            told.append(f"{total} {label} of the file {are} covered by later ones on the same pixels ({names}).")
+            covered = "label of the file is" if total == 1 else "labels of the file are"
+            told.append(f"{total} {covered} covered by later ones on the same pixels ({names}).")
         if self.contradicting:
             subject = "label contradicts" if self.contradicting == 1 else "labels contradict"
             told.append(

@@ -269,14 +269,14 @@ class Outside:
         """What to mind."""
         if self.share < HARDLY_ANY:
             return "Nearly all of the region resembles what the head was trained on."
-        there = f" ({100 * self.home:.0f} % where it was trained)"
+        said = f"{100 * self.share:.0f} % of the region is unlike anything the head was trained on"
+        guesses = "the map guesses there, however sure it looks"
+        if isnan(self.home):
+            return f"{said}; {guesses}."
         # Labels never show all of their own region; but few classes may leave most of it out, and the map guesses there as well.
         if self.share <= self.home + 0.05:
-            there = ", about as much as where it was trained"
-        elif isnan(self.home):
-            there = ""
-        said = f"{100 * self.share:.0f} % of the region is unlike anything the head was trained on{there}"
-        return f"{said}; the map guesses there, however sure it looks."
+            return f"{said}, about as much as where it was trained; {guesses}."
+        return f"{said} ({100 * self.home:.0f} % where it was trained); {guesses}."
 
 
 @dataclass(frozen=True, repr=False, eq=False)

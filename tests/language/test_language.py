@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -122,6 +123,36 @@ def test_the_catalogues_are_what_the_code_says_and_have_no_holes(root: Path) -> 
         cwd=root,
     )
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+_MODULE = """
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+def _sure(low: float, high: float) -> str:
+    return f"{low:.0f} to {high:.0f} % sure"
+
+def _plain(x: float) -> str:
+    return f"{x:.1f}" if x else "0"
+
+def said(found, by_pixel: bool):
+    unit = "pixel" if by_pixel else "label"
+    beside = f"Beside {found.name}, it"
+    where = f"{found.at}"
+    yield f"{found.name} has {_count(len(found), unit)} of {where}."
+    yield f"{beside} is right ({_sure(found.low, found.high)})."
+    yield f"The share is {_plain(found.one)} of {_plain(found.two)}."
+"""
+
+
+def test_a_sentence_is_whole_whatever_it_is_made_of_and_whatever_it_begins_with() -> None:
+    from tools.words import sentences
+
+    assert sorted(sentences(ast.parse(_MODULE))) == sorted([
+        *(f"{{name}} has {{found}} {unit} of {{where}}." for unit in ("pixel", "pixels", "label", "labels")),
+        "Beside {name}, it is right ({low} to {high} % sure).",
+        "The share is {plain} of {plain2}.",
+    ])  # fmt: skip
 
 
 def test_the_browser_gets_the_words_of_its_modules() -> None:

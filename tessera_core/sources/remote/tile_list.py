@@ -136,17 +136,16 @@ class RegionDepth:
         for year in there:
             if not year.land or not year.measured or year.complete:
                 continue
-            parts = []
-            if year.too_few:
-                parts.append(f"{percent(year.too_few)} of your region was seen too rarely in {year.year}")
-            if year.never_seen:
-                said = f"{percent(year.never_seen)} was never seen clearly"
-                parts.append(
-                    said
-                    if parts
-                    else f"{percent(year.never_seen)} of your region was never seen clearly in {year.year}"
+            rare, never = percent(year.too_few or 0), percent(year.never_seen or 0)
+            if year.too_few and year.never_seen:
+                yield (
+                    f"{rare} of your region was seen too rarely in {year.year} and {never} was never seen clearly: there is no "
+                    "data there."
                 )
-            yield f"{' and '.join(parts)}: there is no data there."
+            elif year.too_few:
+                yield f"{rare} of your region was seen too rarely in {year.year}: there is no data there."
+            else:
+                yield f"{never} of your region was never seen clearly in {year.year}: there is no data there."
 
     def _seen(self) -> Iterator[str]:
         known = [year for year in self.years if year.published is not False and year.optical_median is not None]
