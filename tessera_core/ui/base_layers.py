@@ -124,8 +124,12 @@ def _by_address(project: Project, key: str) -> None:
     text = st.text_input(
         t("Address"),
         key=f"{key}_address",
-        placeholder="https://…/{z}/{x}/{y}.png, or a WMS or WMTS",
-        help="Tiles ({z}, {x}, {y}; {-y} counts from the south), a WMS or a WMTS. A key in it is kept apart, on this computer.",
+        placeholder=t("{tiles}, or a WMS or WMTS", tiles="https://…/{z}/{x}/{y}.png"),
+        help=t(
+            "Tiles ({places}; {south} counts from the south), a WMS or a WMTS. A key in it is kept apart, on this computer.",
+            places="{z}, {x}, {y}",
+            south="{-y}",
+        ),
     )
     name = st.text_input(t("Name"), key=f"{key}_called", placeholder=t("What it shall be called"))
     date = st.text_input(t("Date of the picture, if you know it"), key=f"{key}_date", placeholder=t("for example 2021"))

@@ -18,6 +18,11 @@ from tessera_core.ui.files import with_upload
 BY_ITSELF = later("found by itself")
 
 
+def _named(option: str) -> str:
+    """Names of a file's layers and columns are its own."""
+    return t(option) if option == BY_ITSELF else option
+
+
 def asked_of(upload: Any, grid: Grid, where: str, key: str) -> tuple[Hints, str | None]:
     """Ask what has to be asked about an uploaded file, nothing for most; returns what was said, and its coordinate system.
 
@@ -32,13 +37,15 @@ def asked_of(upload: Any, grid: Grid, where: str, key: str) -> tuple[Hints, str 
         hints = _columns(asked, where, key)
         asked = _questions(upload.file_id, hints, upload)
     if asked.layers:
-        chosen = st.selectbox(t("Which layer"), [BY_ITSELF, *asked.layers], format_func=t, key=f"{where}_layer_{key}")
+        chosen = st.selectbox(
+            t("Which layer"), [BY_ITSELF, *asked.layers], format_func=_named, key=f"{where}_layer_{key}"
+        )
         if chosen != BY_ITSELF:
             hints = replace(hints, layer=chosen)
             asked = _questions(upload.file_id, hints, upload)
     if asked.fields:
         chosen = st.selectbox(
-            t("Which column is the class"), [BY_ITSELF, *asked.fields], format_func=t, key=f"{where}_field_{key}"
+            t("Which column is the class"), [BY_ITSELF, *asked.fields], format_func=_named, key=f"{where}_field_{key}"
         )
         hints = hints if chosen == BY_ITSELF else replace(hints, field=chosen)
     crs = None
@@ -47,7 +54,7 @@ def asked_of(upload: Any, grid: Grid, where: str, key: str) -> tuple[Hints, str 
         chosen = st.selectbox(
             t("Coordinate system"),
             [BY_ITSELF, *systems],
-            format_func=t,
+            format_func=_named,
             key=f"{where}_crs_{key}",
             accept_new_options=True,
             help=t("The file does not say it. Choose one, or type its number, for example EPSG:2154."),

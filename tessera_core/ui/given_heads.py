@@ -57,7 +57,8 @@ def choose(key: str, provenance: Provenance, own: str = "") -> Given | str | Non
         name = st.selectbox(
             t("Which head"),
             options,
-            format_func=t,
+            # The names of kept heads are people's own.
+            format_func=lambda one: t(one) if one in (own, FILE) else one,
             index=0 if own else None,
             key=f"{key}_which",
             placeholder=t("Choose a head"),

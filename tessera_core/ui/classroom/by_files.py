@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from tessera_core.language import t
+from tessera_core.language import relay, t
 from tessera_core.project import library, pack
 from tessera_core.project.folders import safe_name
 from tessera_core.project.library import typed_path
@@ -215,7 +215,7 @@ def _take_back(page: str) -> None:
     for failure in handed.failed:
         st.warning(humanize.left_out(failure), icon=":material/warning:")
     for sentence in (*handed.replaced, *handed.remarks):
-        st.info(humanize.escape(sentence), icon=":material/info:")
+        st.info(humanize.escape(relay(sentence)), icon=":material/info:")
     if not handed.works:
         st.markdown(t("None of these files can be used."))
         return

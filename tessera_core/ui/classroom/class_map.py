@@ -23,7 +23,7 @@ from tessera_core.classroom.standing import standings
 from tessera_core.classroom.tables import board_csv, board_rows, differently
 from tessera_core.classroom.together import Together, together, write_together, year_of
 from tessera_core.classroom.work import Work
-from tessera_core.language import numeral, t
+from tessera_core.language import numeral, relay, t
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.render import palette
@@ -370,4 +370,4 @@ def _confusion(found: Together) -> None:
 def _notes(found: Together) -> None:
     if found.notes:
         with st.expander(t("To mind ({notes})", notes=len(found.notes)), icon=":material/info:"):
-            st.markdown("\n".join(f"- {humanize.escape(note)}" for note in found.notes))
+            st.markdown("\n".join(f"- {humanize.escape(relay(note))}" for note in found.notes))

@@ -398,7 +398,7 @@ def _map(found: Classroom) -> None:
     works, failed = done
     st.session_state[f"{key}_known"] = {one.stamp: one for one in works}
     for sentence in failed:
-        st.warning(humanize.escape(sentence), icon=":material/warning:")
+        st.warning(humanize.escape(relay(sentence)), icon=":material/warning:")
     if works:
         from tessera_core.ui.classroom import class_map
 

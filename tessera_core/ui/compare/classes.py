@@ -263,7 +263,7 @@ def _matrix(step: Transitions, names: dict[int, str], unit: str) -> None:
     ):
         cells = {
             row[0]["from"]: {
-                cell["to"]: f"{cell['area']:,.1f}"
+                cell["to"]: numeral(cell["area"], ",.1f")
                 + (
                     t(" ({cell} to {cell2})", cell=numeral(cell["low"], ",.1f"), cell2=numeral(cell["high"], ",.1f"))
                     if "low" in cell
@@ -273,7 +273,10 @@ def _matrix(step: Transitions, names: dict[int, str], unit: str) -> None:
             }
             for row in matrix
         }
-        tables.show(pd.DataFrame.from_dict(cells, orient="index"), width="stretch")
+        table = pd.DataFrame.from_dict(cells, orient="index")
+        # Names of classes are people's own, whatever the heads of other tables are called.
+        own = {name: st.column_config.Column(name) for name in map(str, table.columns)}
+        tables.show(table, width="stretch", column_config=own)
         st.caption(
             t(
                 "Rows: {years}; columns: {years2}; {unit} of the maps, in brackets with other draws of your labels.",

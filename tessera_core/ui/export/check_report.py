@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.export.report import ENDINGS, sealed_in
-from tessera_core.language import t
+from tessera_core.language import relay, t
 from tessera_core.lessons.record import lesson_of
 from tessera_core.project.project import Project
 from tessera_core.project.verify import Verdict, verify
@@ -38,7 +38,7 @@ def check_report(project: Project) -> None:
 
 
 def _say(found: Verdict) -> None:
-    lines = [humanize.escape(line) for line in found.sentences()]
+    lines = [humanize.escape(relay(line)) for line in found.sentences()]
     if found.holds:
         st.success(lines[0], icon=":material/check_circle:")
     else:

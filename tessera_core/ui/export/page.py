@@ -289,7 +289,7 @@ def _areas(product: Product) -> None:
     st.caption(
         t("Counted on the map as it is, mistakes included. Corrected by the places you checked on the page Validate:")
     )
-    st.markdown(humanize.escape(product.checked.sentence))
+    st.markdown(humanize.escape(relay(product.checked.sentence)))
     unit = product.checked.unit
     tables.show(
         [

@@ -96,7 +96,7 @@ def _region() -> Region | None:
         # Another project has been opened since, of which nobody knows the outline.
         st.session_state["acquire_kind"] = "box"
     kind = st.segmented_control(
-        "Region",
+        t("Region"),
         list(kinds),
         default="box",
         required=True,

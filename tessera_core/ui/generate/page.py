@@ -12,7 +12,7 @@ import streamlit as st
 
 from tessera_core._utils.torch_part import has_torch, how_to_add
 from tessera_core.hosting import offers_embeddings
-from tessera_core.language import later, numeral, t, tn
+from tessera_core.language import later, numeral, relay, t, tn
 from tessera_core.project import generate, library
 from tessera_core.project.acquire import Request
 from tessera_core.project.library import typed_path
@@ -160,7 +160,7 @@ def _folder() -> generate.TileSet | None:
     tiles = generate.open_tiles(typed_path(path))
     st.success(_found(tiles), icon=":material/check:")
     for failure in tiles.damaged:
-        st.warning(t("Left out: {why}", why=humanize.escape(failure.why)), icon=":material/warning:")
+        st.warning(t("Left out: {why}", why=humanize.escape(relay(failure.why))), icon=":material/warning:")
     return tiles
 
 
@@ -264,7 +264,7 @@ def _model() -> tuple[str, int | None, str, str]:
 def _start(what: generate.TileSet | Request, plan: generate.GeneratePlan, dim: int | None, device: str) -> None:
     cost = plan.estimate
     for note in plan.notes:
-        st.warning(humanize.escape(note), icon=":material/warning:")
+        st.warning(humanize.escape(relay(note)), icon=":material/warning:")
     fetched = isinstance(what, Request)
     with st.container(horizontal=True, gap="medium"):
         st.metric(
@@ -335,7 +335,7 @@ def show_outcome(settings: ProjectSettings) -> None:
             value=numeral(100 * found.equal_codes, ".1f"),
             pixels=numeral(found.pixels, ",.0f"),
         )
-        box(f"**{year}{t(name)}.** {humanize.escape(found.sentence)}  \n:small[{figures}]", icon=icon)
+        box(f"**{year}{t(name)}.** {humanize.escape(relay(found.sentence))}  \n:small[{figures}]", icon=icon)
     if missing := settings.missing:
         count = t("One piece") if len(missing) == 1 else t("{missing} pieces", missing=len(missing))
         with st.expander(t("{count} of the satellite data could not be had", count=count), icon=":material/warning:"):

@@ -122,7 +122,7 @@ def _tell(found: ImportedLabels, reading: _Reading) -> None:
         text = ", ".join(shown[:MOST_CLASSES]) + (t(" and {more} more classes", more=more) if more > 0 else "")
         st.markdown(f":small[{text}]")
     for line in report_lines(report):
-        st.caption(humanize.escape(line))
+        st.caption(humanize.escape(relay(line)))
 
 
 def _named(found: ImportedLabels, key: str) -> ImportedLabels:

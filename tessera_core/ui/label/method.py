@@ -64,7 +64,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         t("How the map is made from your labels"),
         options,
         index=options.index(choice.name),
-        format_func=lambda name: relay(CHOICES.get(name, name)).partition(":")[0].strip(),
+        format_func=lambda name: relay(CHOICES[name]).partition(":")[0].strip() if name in CHOICES else name,
         key=key,
         on_change=keep("head", key),
     )

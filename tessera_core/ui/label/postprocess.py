@@ -79,9 +79,9 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     )
     if done is not None:
         session.post_processed = done
-        st.markdown(f":small[{humanize.escape(done.sentence)}]")
+        st.markdown(f":small[{humanize.escape(relay(done.sentence))}]")
     used = project.settings.post_processing == post_processing.to_json()
-    if st.toggle("Export the map tidied like this", used, key=f"label_tidy_use_{post_processing}") != used:
+    if st.toggle(t("Export the map tidied like this"), used, key=f"label_tidy_use_{post_processing}") != used:
         project.update(post_processing=None if used else post_processing.to_json())
 
 

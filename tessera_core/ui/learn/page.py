@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.errors import TesseraError
-from tessera_core.language import t
+from tessera_core.language import relay, t
 from tessera_core.lessons import library as lessons
 from tessera_core.lessons import progress
 from tessera_core.lessons.model import Lesson
@@ -49,7 +49,7 @@ def page() -> None:
     for lesson in known.starts.values():
         _lesson(lesson, begun.get(lesson.id))
     for sentence in known.unusable:
-        st.warning(humanize.escape(sentence), icon=":material/warning:")
+        st.warning(humanize.escape(relay(sentence)), icon=":material/warning:")
     if not state.hosted():
         # On a server the shelf is everybody's, and its owner fills it.
         own.panel()

@@ -106,7 +106,7 @@ def _chosen(region: Region | None) -> None:
             + (f", {near}" if near else "")
         )
         for note in chosen.notes():
-            st.caption(humanize.escape(note))
+            st.caption(humanize.escape(relay(note)))
         other = swapped(region)
         likely_swapped = other is not None and _probably_swapped(region, other)
         if likely_swapped and other is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tessera_core.language import t, tn
+from tessera_core.language import relay, t, tn
 from tessera_core.project import load
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize, jobs
@@ -35,7 +35,7 @@ def retry(project: Project) -> None:
         ),
         icon=":material/warning:",
     ):
-        st.markdown("\n".join(f"- {humanize.escape(sentence)}" for sentence in sentences[:20]))
+        st.markdown("\n".join(f"- {humanize.escape(relay(sentence))}" for sentence in sentences[:20]))
         if len(sentences) > 20:
             st.caption(t("and {sentences} more", sentences=len(sentences) - 20))
         if st.button(t("Try these again"), icon=":material/refresh:", key="place_retry"):

@@ -145,7 +145,7 @@ def _summary(project: Project) -> None:
                     )
                 )
             for note in [*told, *project.notes]:
-                st.warning(humanize.escape(note), icon=":material/warning:")
+                st.warning(humanize.escape(relay(note)), icon=":material/warning:")
             of_project, left_out = st.session_state.get("region_left_out", ("", []))
             for note in left_out if of_project == project.key else []:
                 st.warning(note, icon=":material/warning:")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tessera_core.language import t
+from tessera_core.language import relay, t
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize, shell, state
@@ -20,7 +20,7 @@ def panel(project: Project) -> None:
         st.rerun()
     for year, want in project.wanted.items():
         with st.container(border=True):
-            st.warning(humanize.escape(want.sentence), icon=":material/link_off:")
+            st.warning(humanize.escape(relay(want.sentence)), icon=":material/link_off:")
             _ask(project, year, want.suggestion)
     for year, ref in project.embeddings.items():
         if not ref.path.exists() and not state.hosted():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from tessera_core.language import later, t
+from tessera_core.language import later, numeral, t
 from tessera_core.project.project import Project
 from tessera_core.project.regress import RegressionMap, RegressionScore
 from tessera_core.ui import files, frame, humanize, shell
@@ -156,7 +156,8 @@ def _chosen(context: RegressContext, made: RegressionMap | None, score: Regressi
     with st.container(border=True, gap="small"):
         if kind == "plot":
             plot = next(plot for plot in context.plots if plot.label.id == where)
-            st.markdown(f"**Plot: {humanize.escape(f'{plot.value:.4g}{context.unit}')}**")
+            said = f"{numeral(plot.value, '.4g')}{context.unit}"
+            st.markdown(t("**Plot: {value}**", value=humanize.escape(said)))
             told = plot_text(context, score, plot.label.id)
             if told:
                 st.caption(told)

@@ -13,7 +13,7 @@ from tessera_core.errors import LabelError, TesseraError
 from tessera_core.labels.plots import add_plot, change_value, measure_named, require_number, take_in
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.values import ValueField, name_and_unit, read_value_plots, value_fields
-from tessera_core.language import later, numeral, t, tn
+from tessera_core.language import later, numeral, relay, t, tn
 from tessera_core.project.regress import EXAMPLE_FIELD, RegressionScore, example_plots, place_remarks
 from tessera_core.ui import elsewhere, humanize, shell
 from tessera_core.ui.files import PLACES, report_lines, with_upload
@@ -194,8 +194,8 @@ def _report(context: RegressContext) -> None:
     if known is None:
         return
     told, report, note = known
-    text = "  \n".join(map(humanize.escape, report_lines(report)))
-    body = f"{humanize.escape(told)}" + (f"  \n:small[{humanize.escape(note)}]" if note else "")
+    text = "  \n".join(humanize.escape(relay(line)) for line in report_lines(report))
+    body = f"{humanize.escape(relay(told))}" + (f"  \n:small[{humanize.escape(relay(note))}]" if note else "")
     if text:
         body += "  \n" + "  \n".join(f":small[{line}]" for line in text.split("  \n"))
     icon = ":green[:material/check_circle:]" if report.labels else ":orange[:material/warning:]"

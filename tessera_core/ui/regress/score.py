@@ -38,7 +38,7 @@ def score_panel(context: RegressContext, score: RegressionScore) -> None:
     if score.result:
         _figures(context, score)
     for sentence in score.remarks:
-        st.markdown(f":small[:material/warning: {humanize.escape(sentence)}]")
+        st.markdown(f":small[:material/warning: {humanize.escape(relay(sentence))}]")
     if score.odd:
         _odd(context, score)
     if score.held_out is not None:
@@ -73,7 +73,7 @@ def guesses(context: RegressContext, made: RegressionMap, score: RegressionScore
             st.markdown(f":small[{humanize.escape(relay(sentence))}]")
     st.markdown(t("**Where it guesses**"))
     for sentence in guess_sentences(made, context.measure.name):
-        st.markdown(f":small[{humanize.escape(sentence)}]")
+        st.markdown(f":small[{humanize.escape(relay(sentence))}]")
 
 
 def _figures(context: RegressContext, score: RegressionScore) -> None:

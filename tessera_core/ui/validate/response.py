@@ -61,7 +61,7 @@ def form(project: Project, current: Validation) -> None:
         st.selectbox(
             t("Where you cannot tell: why?"),
             _REASONS,
-            format_func=t,
+            format_func=lambda one: t(one) if one in _REASONS else one,
             index=None,
             accept_new_options=True,
             placeholder=t("Choose, or type another reason"),

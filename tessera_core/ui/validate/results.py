@@ -204,7 +204,7 @@ def elsewhere(project: Project, scene: OpenScene, current: Validation) -> None:
             return
         read = with_upload(file, lambda path: read_answers(path, current.sample, names_of(project)))
         for sentence in read.sentences():
-            st.markdown(humanize.escape(sentence))
+            st.markdown(humanize.escape(relay(sentence)))
         if st.button(t("Take these answers"), type="primary", key=f"{key_of(project, current)}_take"):
             validate.save(project, _newest(project, current).with_answers(read))
             st.rerun()
