@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _NAMES = (
     r"|QGIS|GeoTIFF|GeoJSON|GeoPackage|KML|CSV|PCA|UMAP|NDVI|KNN|ONNX|English|Deutsch|Español|Français|Português|qps"
     r"|Collect Earth Online.*|Planetary Computer|AWS"
 )
+SHOTS = os.environ.get("TESSERA_SHOTS")
 _PLAIN = (Path(__file__).parent / "plain.js").read_text(encoding="utf-8")
 
 
@@ -44,7 +46,9 @@ def window(chromium: Any, server: AppServer) -> Iterator[Callable[..., Any]]:
     def opened(screen: str = "1440x900", locale: str = "en-GB") -> Any:
         contexts.append(context := chromium.new_context(**at_zoom(screen), locale=locale))
         context.request.get(f"{server.url}/?token={TOKEN}")
-        return context.new_page()
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        return page
 
     yield opened
     for context in contexts:
@@ -102,4 +106,7 @@ def test_nothing_is_cut_or_covered_in_any_language(
         _open(page, server, name, project, language)
         if faults := page.evaluate(FAULTS):
             found[name] = faults
+        if SHOTS is not None:
+            Path(SHOTS).mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=Path(SHOTS) / f"{language}-{screen}-{name}.png", full_page=True)
     assert found == {}

@@ -150,10 +150,12 @@ def test_a_learner_who_does_what_the_text_says_makes_a_first_map(studio: Studio,
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("language", ["en", "de"])
 @pytest.mark.parametrize("lesson", SCRIPTS)
-def test_every_lesson_by_finger_on_a_phone(lesson: str, chromium: Any, server: AppServer) -> None:
+def test_every_lesson_by_finger_on_a_phone(lesson: str, language: str, chromium: Any, server: AppServer) -> None:
     context, studio = phone(chromium, server)
-    learner = Learner(studio, server, lesson, touch=True, shots=shots(f"{lesson}-phone"))
+    pictures = shots(f"{lesson}-phone-{language}")
+    learner = Learner(studio, server, lesson, touch=True, shots=pictures, language=language)
     learner.begin()
     assert learner.go(SCRIPTS[lesson]) == [step.id for step in learner.lesson.steps]
     studio.close()
