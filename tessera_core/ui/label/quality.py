@@ -38,7 +38,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     score = insight.score
     if not ready or score is None:
         first = t("Label two places of two classes each, then the map is checked here.")
-        st.caption(t("The map is being checked…") if ready and insight.pending else insight.problem or first)
+        st.caption(t("The map is being checked…") if ready and insight.pending else relay(insight.problem) or first)
         return
     label_card(insight.card)
     if score.accuracy is None or score.interval is None:
