@@ -259,7 +259,7 @@ def _measure_one(browser: Any, url: str, truth: np.ndarray, clicks: int, seed: i
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     try:
         page.goto(url)
-        page.wait_for_selector(".tl-root[data-shown] canvas.leaflet-image-layer", timeout=90_000)
+        page.wait_for_selector(".tl-root[data-shown] canvas.leaflet-image-layer", timeout=300_000)
         # Until the server's background warm-up (heavy imports, frozen garbage collection) is over.
         page.wait_for_timeout(8_000)
         page.evaluate(_FIND)
@@ -320,7 +320,7 @@ def _click_through(page: Any, box: Any, rng: np.random.Generator, done: int, cli
     for number in range(done + 1, done + clicks + 1):
         page.keyboard.press(str(1 + number % CLASSES))
         page.mouse.click(*_bare_place(page, box, rng))
-        page.wait_for_function(f"() => window.benchTimes[{number}] !== undefined", timeout=30_000)
+        page.wait_for_function(f"() => window.benchTimes[{number}] !== undefined", timeout=60_000)
         times.append(page.evaluate(f"() => window.benchTimes[{number}]"))
         page.wait_for_timeout(gap_ms)
     return times

@@ -42,9 +42,14 @@ class DisplayView:
     index: NDArray[np.int32] = field(repr=False, compare=False)
     outside: int
 
+    @property
+    def step(self) -> float:
+        """Width of one of its pixels, in the frame's units."""
+        return (self.bounds[2] - self.bounds[0]) / self.shape[1]
+
     def take(self, array: NDArray[Any], fill: int | float = 0) -> NDArray[Any]:
-        """A scene array (H, W) as seen here: (height, width), ``fill`` off the scene."""
-        seen = np.take(array.reshape(-1), self.index, mode="clip")
+        """A scene array (H, W) or (H, W, C) as seen here: (height, width[, C]), ``fill`` off the scene."""
+        seen = np.take(array.reshape(-1, *array.shape[2:]), self.index, axis=0, mode="clip")
         seen[self.index == self.outside] = fill
         return seen
 

@@ -178,9 +178,18 @@ def encode_picture(picture: NDArray[np.uint8], valid: NDArray[np.bool_], display
         valid: bool (H, W).
         display: the grid to show it on.
     """
+    rgba = np.dstack([picture, np.where(valid, np.uint8(255), np.uint8(0))])
+    return _png(display.warp(rgba))
+
+
+def encode_view(picture: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bytes:
+    """What a screen shows of a picture, uint8 (h, w, 3), as PNG bytes, transparent where bool (h, w) says there is no data."""
+    return _png(np.dstack([picture, np.where(valid, np.uint8(255), np.uint8(0))]))
+
+
+def _png(rgba: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
-    rgba = np.dstack([picture, np.where(valid, np.uint8(255), np.uint8(0))])
     file = io.BytesIO()
-    Image.fromarray(display.warp(rgba), "RGBA").save(file, "PNG", compress_level=1)
+    Image.fromarray(rgba, "RGBA").save(file, "PNG", compress_level=1)
     return file.getvalue()

@@ -209,6 +209,15 @@ class LiveMap:
             text = f'{text[:-1]},"labels":{self._label_text(labels.labels)}}}'
         return payload.pack_json(text.encode(), png)
 
+    def finer(self, sight: Sight | None) -> DisplayView | None:
+        """What a screen shows of a large scene where that is finer than a picture of all of it; else None."""
+        if not self.large or sight is None:
+            return None
+        with self._mutex:
+            view = self._view(sight)
+        west, _, east, _ = self.display.bounds
+        return view if view.step < 0.95 * (east - west) / self.display.shape[1] else None
+
     def rest(self, labels: LabelLog, head: HeadChoice, confidence: bool) -> tuple[dict[str, Any], bytes] | None:
         """Header and PNG of the map of all of a large scene, coarse as the display is; None while it is not there.
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
 from tessera_core.language import t
-from tessera_core.raster import EmbeddingRaster
+from tessera_core.raster import EmbeddingRaster, valid_scales
 
 if TYPE_CHECKING:
     from tessera_core.analysis.similarity import SimilarityIndex
@@ -33,13 +33,15 @@ if TYPE_CHECKING:
     from tessera_core.observations import Depth
     from tessera_core.project.depth_filter import LeftOut
     from tessera_core.project.filling import Lack
-    from tessera_core.render.display import DisplayGrid
+    from tessera_core.render.display import DisplayGrid, DisplayView
 
 log = logging.getLogger(__name__)
 
 # Entries of caches that hold something for each scene; scenes that nobody uses any more but that stay open, memory-mapped.
 MAX_OPEN = 3
 MAX_MAPPED = 16
+# Parts of the pictures of a large scene that are kept ready, 1 to 3 MB each.
+MAX_VIEWS = 4
 # Bytes of codes and pictures in memory, of all scenes; and after how many seconds without use a scene's may make way.
 HELD_BYTES = 1 << 30
 IDLE_SECONDS = 600.0
@@ -102,6 +104,7 @@ class OpenScene:
         self._parts: dict[str, Any] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._warm = threading.Lock()
+        self._views: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
 
     def _part[T](self, name: str, make: Callable[[], T]) -> T:
         # One lock per part: a session that needs the picture does not wait for another's true colour.
@@ -225,6 +228,25 @@ class OpenScene:
             return encode_picture(picture, shown, self.display)
 
         return self._part(f"png {name}", make)
+
+    def view_png(self, name: str, view: DisplayView) -> bytes:
+        """What a screen shows of a picture of :meth:`canvas`, as PNG bytes; empty where there is none."""
+        from tessera_core.render.picture import encode_view
+
+        key = (name, view.bounds, view.shape)
+        with self._locks["views"]:
+            png = self._views.get(key)
+            if png is None:
+                png, picture = b"", self.canvas(name)
+                if picture is not None:
+                    seen = view.take(picture)
+                    shown = valid_scales(view.take(self.raster.scales)) if name == "pca" else seen.any(-1)
+                    png = encode_view(seen, shown)
+            self._views[key] = png
+            self._views.move_to_end(key)
+            while len(self._views) > MAX_VIEWS:
+                self._views.popitem(last=False)
+            return png
 
     @property
     def depth(self) -> Depth | None:

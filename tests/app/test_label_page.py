@@ -21,7 +21,7 @@ from tessera_core.project.classify import head_choice, map_project
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.session import payload
+from tessera_core.session import live_map, payload
 from tessera_core.ui.label import notes
 from tests.waiting import run_until
 
@@ -490,3 +490,25 @@ def test_a_file_that_is_no_label_file_is_refused_in_words(app: AppTest, project:
     app.file_uploader(key=f"label_bring_{project.key}").upload("survey.json", b"{", "application/json").run()
     assert not app.exception
     assert "survey.json" in app.error[0].value
+
+
+@pytest.mark.soak
+def test_of_a_large_region_what_is_in_sight_comes_first_and_the_rest_by_itself(
+    app: AppTest, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_map, "LARGE_PIXELS", 1000)
+    labelled(project)
+    open_label_page(app, project)
+    sent = messages(app)
+    header, png = sent["map"]
+    assert header["large"]
+    assert png.startswith(b"\x89PNG")
+    assert "rest" not in sent
+    assert {c["area"] for c in header["classes"]} == {None}
+    run_until(app, lambda: "rest" in messages(app))
+    sent = messages(app)
+    where, rest = sent["rest"]
+    assert where["version"]
+    assert rest.startswith(b"\x89PNG")
+    assert sent["map"][0]["stamp"] != header["stamp"]
+    assert sum(c["area"] for c in sent["map"][0]["classes"]) == pytest.approx((64 * 64 - 4) * 0.01, abs=0.1)

@@ -19,6 +19,7 @@ from tessera_core.session import live_map, payload
 from tessera_core.session.assessor import Assessor
 from tessera_core.session.live_map import LiveMap
 from tessera_core.session.protocol import ProtocolState, Sight, apply_message
+from tessera_core.ui.scene import OpenScene
 from tests.factories import landscape
 from tests.session.questions import labelled, question
 
@@ -179,3 +180,22 @@ def test_what_a_page_says_it_sees_is_taken_only_where_it_can_be() -> None:
     wrong = [None, "all", [0, 1, 2, 3], [0, 1, 0, 3, 8, 6], [0, 1, 2, float("nan"), 8, 6], [0, 1, 2, 3, 0, 6]]
     wrong += [[0, 1, 2, 3, 10**6, 6], [0, 1, True, 3, 8, 6], [0, 1, 2, 10**10, 8, 6]]
     assert [seen(view) for view in wrong] == [None] * len(wrong)
+
+
+def test_pictures_are_sent_finer_only_where_the_one_of_all_is_coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_map, "LARGE_PIXELS", 1000)
+    coarse = DisplayGrid(RASTER.grid, max_pixels=400)
+    live = LiveMap("scene", "place", RASTER, lambda: Scene(RASTER), coarse, "Demo", "2024")
+    near = sight(0.2, 0.2, 0.5, 0.5)
+    view = live.finer(near)
+    assert view is not None
+    assert view.step == pytest.approx(coarse.pixel_size)
+    assert live.finer(None) is None
+    assert live.finer(sight(0, 0, 1, 1, size=(15, 15))) is None
+    scene = OpenScene("key", RASTER)
+    png = scene.view_png("pca", view)
+    shown = np.asarray(Image.open(io.BytesIO(png)))
+    np.testing.assert_array_equal(shown[..., :3], view.take(scene.picture))
+    np.testing.assert_array_equal(shown[..., 3] > 0, view.take(RASTER.valid(), False))
+    assert scene.view_png("pca", view) is png
+    assert scene.view_png("truecolour", view) == b""

@@ -71,6 +71,12 @@ def _map(project: Project) -> None:
     if rest is not None:
         label_map.picture(key, "rest", *rest)
     label_map.picture(key, EMBEDDING, {**live.picture_header(), "version": scene.key}, scene.png(EMBEDDING))
+    # Of a large region the pictures are coarse; what is in sight of the upper one is not.
+    view = live.finer(_protocol(key).view)
+    if view is not None:
+        name = canvas.chosen(project, scene, satellite=True)
+        where = {**live.picture_header(), "bounds": view.bounds, "version": f"{scene.key}|{name}|{view.bounds}"}
+        label_map.picture(key, f"{pictures[-1]}_view", where, scene.view_png(name, view))
 
 
 @frame.part
