@@ -92,7 +92,7 @@ def test_bench_reports_every_time_beside_its_ratio(capsys, monkeypatch):
     assert main(["bench", "hot-path", "--quick", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     one = result["pixels"]["2400"]
-    assert set(one["heads"]) == {"ridge", "logistic", "prototype", "knn"}
+    assert set(one["heads"]) == {"ridge", "logistic", "prototype", "knn", "auto"}
     for head in one["heads"].values():
         assert head["accuracy"] > 0.9
         assert head["total_ms"] == pytest.approx(
