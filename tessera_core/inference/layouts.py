@@ -150,6 +150,11 @@ class _Zone:
     def name(self) -> str:
         return f"utm{self.number:02d}"
 
+    @property
+    def transform(self) -> list[float]:
+        """As the ``spatial`` convention writes it."""
+        return [self.pixel, 0.0, self.west, 0.0, -self.pixel, self.north]
+
     def offset(self, grid: Grid) -> tuple[int, int]:
         """Row and column of a raster's first pixel.
 
@@ -294,6 +299,9 @@ class OpenStore:
     Args:
         folder: the store.
         grid: that it was created with.
+
+    Raises:
+        InputError: it was created with another.
     """
 
     def __init__(self, folder: Path, grid: StoreGrid) -> None:
@@ -302,6 +310,13 @@ class OpenStore:
         self.grid = grid
         with _quiet():
             root: Any = zarr.open_group(folder, mode="r+")
+            if any(
+                zone.name not in root or list(root[zone.name].attrs["spatial:transform"]) != zone.transform
+                or list(root[zone.name].attrs["spatial:shape"]) != [zone.height, zone.width]
+                or tuple(root[zone.name]["time"][:].tolist()) != grid.years
+                for zone in grid.zones.values()
+            ):  # fmt: skip
+                raise InputError(f"{folder} was begun with another list of tiles; run the same command again.")
             self.provenance = Provenance.from_json(dict(root.attrs)["tessera_studio:provenance"])
             self._arrays = {
                 zone.number: {name: array for name, array in root[zone.name].arrays() if array.ndim > 1}
@@ -465,7 +480,6 @@ def _create_zone(root: Any, zone: _Zone, years: Sequence[int], depths: Sequence[
     _coordinate(group, "x", zone.west + (np.arange(zone.width) + 0.5) * zone.pixel)
     _coordinate(group, "y", zone.north - (np.arange(zone.height) + 0.5) * zone.pixel)
     _coordinate(group, "time", np.asarray(years, np.int32))
-    transform = [zone.pixel, 0.0, zone.west, 0.0, -zone.pixel, zone.north]
     box = [zone.west, zone.north - zone.height * zone.pixel, zone.west + zone.width * zone.pixel, zone.north]
     conventions: dict[Any, Any] = {
         "spatial": spatial.create(
@@ -473,7 +487,7 @@ def _create_zone(root: Any, zone: _Zone, years: Sequence[int], depths: Sequence[
             dimensions=["y", "x"],
             bbox=box,
             transform_type="affine",
-            transform=transform,
+            transform=zone.transform,
             shape=[zone.height, zone.width],
             registration="pixel",
         ),

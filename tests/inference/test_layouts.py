@@ -113,6 +113,15 @@ def test_no_two_cells_meet_in_one_shard(crs: str, north: float) -> None:
     assert len(shards) == len(set(shards))
 
 
+def test_a_store_that_was_begun_for_other_tiles_is_not_filled(tmp_path: Path) -> None:
+    grids = [raster(0, west, 5600000).grid for west in (500000, 520000)]
+    begun = layouts.StoreGrid.covering([layouts.Place.of(grids[0], 2023)])
+    layouts.create_store(tmp_path / "s.zarr", begun, STAMP)
+    layouts.OpenStore(tmp_path / "s.zarr", begun)
+    with pytest.raises(InputError, match="another list of tiles"):
+        layouts.OpenStore(tmp_path / "s.zarr", layouts.StoreGrid.covering([layouts.Place.of(g, 2023) for g in grids]))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
