@@ -48,6 +48,23 @@ def utm_crs(lon: float, lat: float) -> str:
     return f"EPSG:{32600 + zone if lat >= 0 else 32700 + zone}"
 
 
+def _crs_text(crs: Any) -> str:
+    """``"EPSG:n"`` of a coordinate system, its WKT where it has no such number.
+
+    Raises:
+        GridError: it is not known.
+    """
+    try:
+        found = CRS.from_user_input(crs)
+    except CRSError as error:
+        raise GridError(f"The coordinate reference system {str(crs)[:60]!r} is not known.") from error
+    code = found.to_epsg()
+    return f"EPSG:{code}" if code else str(found.to_wkt())
+
+
+_known_crs = lru_cache(maxsize=256)(_crs_text)
+
+
 @dataclass(frozen=True)
 class Grid:
     """An axis-aligned raster grid.
@@ -70,12 +87,9 @@ class Grid:
         if self.transform.is_degenerate or not np.isfinite(list(self.transform)).all():
             raise GridError("The raster's geotransform has no area; its georeference is damaged.")
         if self.crs is not None:
-            try:
-                crs = CRS.from_user_input(self.crs)
-            except CRSError as error:
-                raise GridError(f"The coordinate reference system {str(self.crs)[:60]!r} is not known.") from error
-            code = crs.to_epsg()
-            object.__setattr__(self, "crs", f"EPSG:{code}" if code else crs.to_wkt())
+            # Of a thousand tiles most lie in one system; a damaged file may hold anything.
+            found = _known_crs(self.crs) if isinstance(self.crs, str) else _crs_text(self.crs)
+            object.__setattr__(self, "crs", found)
 
     @classmethod
     def local(cls, shape: tuple[int, int]) -> Grid:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +38,17 @@ class Null:
     pixels: int
 
     def p_table(self) -> Doubles:
-        """float64 (LEVELS,): p-value of each level; 1 at :data:`NO_LEVEL`."""
-        table = tail_chance((log_ratio(np.arange(LEVELS)) - self.centre) / self.spread)
-        table[NO_LEVEL] = 1.0
-        return table
+        """float64 (LEVELS,), read-only: p-value of each level; 1 at :data:`NO_LEVEL`."""
+        return _p_table(self.centre, self.spread)
+
+
+# The tiles of a scene share a null.
+@lru_cache(maxsize=4)
+def _p_table(centre: float, spread: float) -> Doubles:
+    table = tail_chance((log_ratio(np.arange(LEVELS)) - centre) / spread)
+    table[NO_LEVEL] = 1.0
+    table.flags.writeable = False
+    return table
 
 
 @dataclass(frozen=True)
