@@ -147,4 +147,4 @@ def _subtitle(what: str, year: int | None, grid: Grid) -> str:
 
 
 def _share(share: float) -> str:
-    return "below 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
+    return t("below {share} %", share=numeral(0.1, ".1f")) if 0 < share < 0.001 else f"{numeral(100 * share, '.1f')} %"
