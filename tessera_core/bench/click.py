@@ -258,7 +258,7 @@ def _browser(chromium: str | None) -> Iterator[Any]:
 def _measure_one(browser: Any, url: str, truth: np.ndarray, clicks: int, seed: int) -> dict[str, Any]:
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     try:
-        page.goto(url)
+        page.goto(url, timeout=120_000)
         page.wait_for_selector(".tl-root[data-shown] canvas.leaflet-image-layer", timeout=300_000)
         # Until the server's background warm-up (heavy imports, frozen garbage collection) is over.
         page.wait_for_timeout(8_000)

@@ -51,6 +51,10 @@ MAX_VIEWS = 6
 _SCREEN = (900, 1200)
 
 
+type _Drawn = tuple[weakref.ref[ClassMap], bytes, int, str]
+"""A map, its PNG bytes, levels of confidence in it, and what names the picture."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What the labels of one version say.
@@ -139,7 +143,8 @@ class LiveMap:
         self._fit: _Fitted | None = None
         self._views: OrderedDict[Sight | None, DisplayView] = OrderedDict()
         self._seen: OrderedDict[tuple[object, ...], ClassMap] = OrderedDict()
-        self._drawn: OrderedDict[tuple[object, ...], tuple[weakref.ref[ClassMap], bytes, int, str]] = OrderedDict()
+        self._drawn: OrderedDict[tuple[object, ...], _Drawn] = OrderedDict()
+        self._confidence = False
         self.large = raster.grid.height * raster.grid.width > LARGE_PIXELS
         hectare = hectares(1, raster.grid)
         self.unit, self.pixel_area = ("px", 1.0) if hectare is None else ("ha", hectare)
@@ -168,6 +173,7 @@ class LiveMap:
             base: base maps to choose from, see :func:`tessera_core.session.base_maps.entries`; None for those that every map has.
         """
         with self._mutex:
+            self._confidence = state.confidence
             shown = self._show(labels, head, state.view)
             taught, rest = shown.taught, shown.rest
             classes = labels.classes
@@ -305,9 +311,17 @@ class LiveMap:
         """Take the map of a whole large scene; it is shown while labels and confidence are still those it was made with."""
         areas = mapped_areas(made.classes, self.raster.grid)
         with self._mutex:
-            taught = self._fit
-            if taught is not None and (taught.version, taught.head, taught.temperature) == (version, head, temperature):
+            taught, labels = self._fit, None if self._log is None else self._log()
+        made_with = (version, head, temperature)
+        if taught is None or labels is None or (taught.version, taught.head, taught.temperature) != made_with:
+            return
+        # Drawn here and not while a click waits for its turn.
+        whole, classes, confidence = _Shown(taught, made, self.display.bounds, None), labels.classes, self._confidence
+        drawn = self._draw(whole, classes, confidence)
+        with self._mutex:
+            if self._fit is taught:
                 self._reading = Reading(version, head, temperature, False, made, "", areas, *taught.told)
+                _keep(self._drawn, self._told(whole, classes, confidence), drawn)
 
     def _follow(self, labels: LabelLog) -> None:
         if self._log is None or self._log() is not labels:
@@ -410,20 +424,30 @@ class LiveMap:
         """PNG bytes, levels of confidence in it, and what names the picture."""
         if shown.map is None:
             return b"", 1, ""
-        colours, taught = tuple((c.id, c.color) for c in classes), shown.taught
-        whole = shown.map.classes.shape == self.raster.grid.shape and shown.bounds == self.display.bounds
-        made_of = (self.key, taught.version, str(taught.head), taught.temperature, taught.preview)
-        told = (made_of, confidence, colours, (shown.bounds, shown.map.classes.shape) if self.large else None)
+        told = self._told(shown, classes, confidence)
         known = self._drawn.get(told)
         if known is None or known[0]() is not shown.map:
-            sure = shown.map.confidence if confidence else None
-            png, levels = payload.overlay(shown.map.classes, sure, classes, self.display if whole else None)
-            drawn = hashlib.blake2b(repr((made_of, levels, *told[2:])).encode(), digest_size=10)
-            # Only the bytes themselves cannot be wrong about what is drawn, whatever else it may depend on.
-            drawn.update(png)
-            known = (weakref.ref(shown.map), png, levels, drawn.hexdigest())
+            known = self._draw(shown, classes, confidence)
         _keep(self._drawn, told, known)
         return known[1:]
+
+    def _told(self, shown: _Shown, classes: Sequence[LabelClass], confidence: bool) -> tuple[object, ...]:
+        """What a picture is made of."""
+        taught = shown.taught
+        made_of = (self.key, taught.version, str(taught.head), taught.temperature, taught.preview)
+        where = None if shown.map is None or not self.large else (shown.bounds, shown.map.classes.shape)
+        return made_of, confidence, tuple((c.id, c.color) for c in classes), where
+
+    def _draw(self, shown: _Shown, classes: Sequence[LabelClass], confidence: bool) -> _Drawn:
+        made, (made_of, _, *rest) = shown.map, self._told(shown, classes, confidence)
+        assert made is not None
+        whole = made.classes.shape == self.raster.grid.shape and shown.bounds == self.display.bounds
+        sure = made.confidence if confidence else None
+        png, levels = payload.overlay(made.classes, sure, classes, self.display if whole else None)
+        drawn = hashlib.blake2b(repr((made_of, levels, *rest)).encode(), digest_size=10)
+        # Only the bytes themselves cannot be wrong about what is drawn, whatever else it may depend on.
+        drawn.update(png)
+        return weakref.ref(made), png, levels, drawn.hexdigest()
 
     def _in_unit(self, area: MappedArea) -> float:
         return area.pixels if area.hectares is None else area.hectares

@@ -45,7 +45,9 @@ def sight(*share: float, size: tuple[int, int] = (400, 400)) -> Sight:
     return Sight((x[0], y[0], x[1], y[1]), size)
 
 
-def test_a_click_maps_what_is_in_sight_as_the_whole_map_has_it_and_the_rest_follows(live: LiveMap) -> None:
+def test_a_click_maps_what_is_in_sight_as_the_whole_map_has_it_and_the_rest_follows(
+    live: LiveMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = labelled(RASTER)
     whole = Scene(RASTER).predict(live._teach(log, HEAD).fitted)  # type: ignore[arg-type]
 
@@ -74,7 +76,10 @@ def test_a_click_maps_what_is_in_sight_as_the_whole_map_has_it_and_the_rest_foll
     small.large = False
     plain, png = payload.unpack(small.message("k", log, HEAD, ProtocolState(confidence=True), 1))
     assert [c["area"] for c in later["classes"]] == [c["area"] for c in plain["classes"]]
-    rest = live.rest(log, HEAD, True)
+    # It was drawn beside, so that no click waits for it.
+    with monkeypatch.context() as patch:
+        patch.setattr(payload, "overlay", None)
+        rest = live.rest(log, HEAD, True)
     assert rest is not None
     assert rest[1] == png
     assert rest[0]["classes"] == [c.id for c in log.classes]
