@@ -156,7 +156,8 @@ def measure(
                 found = _measure_one(
                     browser, f"{url}/label?project=bench-{size}&token={TOKEN}", truths[size], clicks, seed
                 )
-                found |= {"load": round(os.getloadavg()[0], 1), **server_memory(pid)}
+                found |= server_memory(pid)
+                found |= {"load": round(os.getloadavg()[0], 1)} if hasattr(os, "getloadavg") else {}
                 found |= {} if not peer else _measure_peer(browser, Path(home), size, truths[size], clicks, seed)
                 if "streamlit_folium_ms" in found:
                     found["ratio_streamlit_folium"] = round(found["streamlit_folium_ms"] / found["median_ms"], 2)
