@@ -73,6 +73,10 @@ def test_faults_leave_the_page_usable_and_the_next_try_brings_pictures(
     _fetch(app, checked)
     assert not app.error
     assert any("clearest day of each season" in text.value for text in app.markdown)
+    assert not any("Greenness (NDVI)" in text.value for text in app.markdown)
+    _fetch(app, checked, "Fetch how green all places were", "fetch_series")
+    assert any("Greenness (NDVI)" in text.value for text in app.markdown)
+    assert not any(button.label == "Fetch how green all places were" for button in app.button)
     # The year itself is still to be had.
     assert any(button.label == f"Fetch all days of {YEAR}" for button in app.button)
 
@@ -81,10 +85,12 @@ def _files(archive: Archive) -> list[str]:
     return [asset["href"].removeprefix("{root}") for item in archive.items for asset in item["assets"].values()]
 
 
-def _fetch(app: AppTest, project: Project) -> None:
-    (button,) = [one for one in app.button if one.label == "Fetch the pictures of all places"]
+def _fetch(
+    app: AppTest, project: Project, label: str = "Fetch the pictures of all places", what: str = "fetch_clearest"
+) -> None:
+    (button,) = [one for one in app.button if one.label == label]
     button.click().run()
-    job = jobs._pool().get(f"fetch_clearest|{project.key}|{YEAR}")
+    job = jobs._pool().get(f"{what}|{project.key}|{YEAR}")
     assert job is not None
     assert job.wait(120)
     app.run()
