@@ -180,7 +180,7 @@ export class Guide {
 
   show() {
     const { current } = this;
-    if (current?.xy) this.session.view?.visit(current.xy, NEAR);
+    if (current?.xy) this.session.view?.looking.visit(current.xy, NEAR);
     this.draw();
   }
 

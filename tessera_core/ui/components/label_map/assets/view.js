@@ -9,6 +9,7 @@ import { locale, t } from "../../shared/assets/words.js";
 import { drawShape, settled, withoutErased } from "./labels.js";
 import { MARKS_HEIGHT, Marks } from "./marks.js";
 import { PANES, Pictures } from "./pictures.js";
+import { Sight } from "./sight.js";
 import { Strip } from "./strip.js";
 import { TOOLS, Tools } from "./tools.js";
 
@@ -19,7 +20,6 @@ import { TOOLS, Tools } from "./tools.js";
 
 /** @type {Set<ToolName>} */
 const PANNING = new Set(["select", "point", "like", "unlike"]); // with these, a drag moves the map
-const STILL = 150; // milliseconds for which the map rests before what is in sight of a large region is asked for
 const UNCHOSEN = /** @type {ToolName[]} */ (["select", "erase", "like", "unlike"]); // tools that give no class
 
 export class LabelView extends BaseView {
@@ -46,7 +46,7 @@ export class LabelView extends BaseView {
     this.colours = new Map();
     this.painted = 0;
     this.toastTimer = 0;
-    this.looking = 0;
+    this.looking = new Sight(this);
     this.marks = new Marks(this);
     this.pictures = new Pictures(this);
     this.strip = new Strip(session);
@@ -112,7 +112,7 @@ export class LabelView extends BaseView {
   destroy() {
     super.destroy();
     clearTimeout(this.toastTimer);
-    clearTimeout(this.looking);
+    this.looking.destroy();
     this.tools.destroy();
     if (this.session.view !== this) return;
     this.session.view = null;
@@ -139,7 +139,7 @@ export class LabelView extends BaseView {
       this.placed = false;
       this.place();
       this.pictures.renew();
-      this.tellSight();
+      this.looking.tell();
     }
     this.fillTitle(header);
     this.pictures.receiveMap(header, png);
@@ -183,21 +183,7 @@ export class LabelView extends BaseView {
     // Another year of the same place opens where this one was left.
     this.memory.views[this.header.place] = this.sight;
     this.keep();
-    this.tellSight();
-  }
-
-  // Of a large region the server maps what is in sight first, as finely as it is seen.
-  tellSight() {
-    clearTimeout(this.looking);
-    if (!this.header?.large) return;
-    this.looking = setTimeout(() => {
-      if (this.gone || !this.visible) return;
-      const { x, y } = this.map.getSize();
-      const bounds = this.map.getBounds();
-      const [west, south] = this.stage.frame.xy(bounds.getSouthWest());
-      const [east, north] = this.stage.frame.xy(bounds.getNorthEast());
-      this.queue.ask({ view: [west, south, east, north, x, y] });
-    }, STILL);
+    this.looking.tell();
   }
 
   /** @param {LabelHeader} header */
@@ -404,17 +390,5 @@ export class LabelView extends BaseView {
     const what = event && !asked && this.pictures.classAt(this.stage.xy(event));
     const where = event && this.stage.where(event);
     this.readout.textContent = event ? (what ? `${where} · ${what}` : where) : "";
-  }
-
-  /**
-   * Goes to a place, so near that a pixel of the scene has that many on the screen.
-   * @param {XY} xy
-   * @param {number} near
-   */
-  visit([x, y], near) {
-    const now = Math.abs(this.stage.screen().pixel);
-    const zoom = now < near ? this.map.getZoom() + Math.log2(near / now) : this.map.getZoom();
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.map.setView(this.stage.frame.latLng(x, y), Math.round(4 * zoom) / 4, { animate: !calm });
   }
 }
