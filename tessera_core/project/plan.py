@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Core microseconds a pixel, measured and rounded up, because files are rarely in the page cache (docs/scale.md).
 MAP_US, CHANGE_US = 0.4, 1.1
-# The same of training pixels: drawn from a simulated world, packed from a tile, cut into shards.
+# Of training pixels, drawn from a simulated world, packed from a tile, cut into shards: guesses, generous ones.
 WORLD_US, PACK_US, CUT_US = 60.0, 40.0, 10.0
 # An assumption: bytes that come over a network in a second.
 LINE_BYTES_S = 10e6
