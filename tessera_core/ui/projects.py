@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
+from pathlib import Path
 
 import streamlit as st
 
 from tessera_core.errors import TesseraError
 from tessera_core.language import later, relay, t, tn
 from tessera_core.project import deletion, library, places, room
-from tessera_core.project.home import RecentProject
+from tessera_core.project.home import RecentProject, projects_home
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize, reception, speech, state
 
@@ -55,7 +58,7 @@ def switcher(project: Project) -> None:
             st.markdown(t("**Other projects**"))
         for entry in others[:_SHOWN]:
             if st.button(
-                humanize.escape(entry.name), key=f"switch_{entry.folder.name}", width="stretch", type="tertiary"
+                humanize.escape(entry.name), key=f"switch_{_key(entry.folder)}", width="stretch", type="tertiary"
             ):
                 switch_to(Project.open(entry.folder))
         st.page_link("pages/region.py", label=t("Open something else"), icon=":material/add:")
@@ -72,7 +75,7 @@ def strip(project: Project) -> None:
         for place in found:
             if st.button(
                 f"{humanize.escape(place.name)} · {place.labels}",
-                key=f"place_{place.folder.name}",
+                key=f"strip_{_key(place.folder)}",
                 type="primary" if place.folder.resolve() == here else "secondary",
                 help=tn("{n} label", "{n} labels", place.labels),
             ):
@@ -102,11 +105,11 @@ def recent() -> None:
                 ),
                 width="stretch",
             )
-            if st.button(t("Open"), key=f"open_{entry.folder.name}"):
+            if st.button(t("Open"), key=f"open_{_key(entry.folder)}"):
                 switch_to(Project.open(entry.folder))
-            if st.button(t("Rename"), icon=":material/edit:", type="tertiary", key=f"rename_{entry.folder.name}"):
+            if st.button(t("Rename"), icon=":material/edit:", type="tertiary", key=f"rename_{_key(entry.folder)}"):
                 _rename(entry)
-            if st.button(t("Delete"), icon=":material/delete:", type="tertiary", key=f"delete_{entry.folder.name}"):
+            if st.button(t("Delete"), icon=":material/delete:", type="tertiary", key=f"delete_{_key(entry.folder)}"):
                 _delete(entry)
     if len(entries) > _SHOWN:
         where = (
@@ -115,6 +118,13 @@ def recent() -> None:
             else t(" are in the folder {projects_folder}", projects_folder=library.projects_folder())
         )
         st.caption(t("{entries} older ones{where}.", entries=len(entries) - _SHOWN, where=where))
+
+
+def _key(folder: Path) -> str:
+    """Names a project in the keys of widgets; elsewhere than in the home two folders may have one name."""
+    if folder.resolve().parent == projects_home().resolve():
+        return folder.name
+    return f"{folder.name}_{hashlib.blake2b(os.fsencode(folder), digest_size=8).hexdigest()}"
 
 
 def _goes(entry: RecentProject) -> str:
@@ -132,7 +142,7 @@ def _entry(project: Project) -> RecentProject:
 def _rename(entry: RecentProject) -> None:
     # A form, so that Enter renames.
     with st.form("rename", border=False):
-        name = st.text_input(t("New name"), value=entry.name, key=f"new_name_{entry.folder.name}")
+        name = st.text_input(t("New name"), value=entry.name, key=f"new_name_{_key(entry.folder)}")
         if st.form_submit_button(t("Rename"), type="primary"):
             try:
                 library.rename(entry, name)

@@ -67,7 +67,7 @@ def test_a_head_of_two_projects_is_kept_maps_and_learns_on(
     open_panel(app, project)
     app.multiselect(key=f"label_heads_others_{project.key}").set_value([str(kent.folder)]).run()
     # They are places of one map now, a click apart, and each says so.
-    assert [button.label for button in app.button if str(button.key).startswith("place_")] == [
+    assert [button.label for button in app.button if str(button.key).startswith("strip_")] == [
         "Kent · 9",
         "My fields · 9",
     ]

@@ -115,6 +115,28 @@ def test_renaming_asks_and_deleting_can_be_undone(app: AppTest, project: Project
     assert not any("was deleted" in text.value for text in app.markdown)
 
 
+def test_projects_whose_folders_have_one_name_are_listed_and_are_places_of_one_map(
+    app: AppTest, region_folder: Path, tmp_path: Path
+) -> None:
+    from tessera_core.project.home import remember
+    from tessera_core.project.places import add_place
+    from tessera_core.sources.local.open import open_embeddings
+
+    raster, made = open_embeddings(region_folder / "2023"), []
+    for county in ("Kent", "Essex"):
+        project = Project.create(tmp_path / county / "work", county)
+        project.attach_embeddings(2023, region_folder / "2023", raster.provenance, raster.grid)
+        remember(project)
+        made.append(project)
+    add_place(made[0], made[1].folder)
+    app.run()
+    assert not app.exception
+    app.query_params["project"] = state.key_of(made[0].folder)
+    app.run()
+    assert not app.exception
+    assert [b.label for b in app.button if str(b.key).startswith("strip_")] == ["Essex · 0", "Kent · 0"]
+
+
 def test_the_name_in_the_header_switches_copies_renames_and_deletes(app: AppTest, project: Project) -> None:
     other = Project.new("Other fields")
     app.query_params["project"] = project.folder.name
