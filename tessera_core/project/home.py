@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tessera_core._utils.atomic import write_json
@@ -12,7 +13,7 @@ from tessera_core.errors import Hint, ProjectError
 from tessera_core.hosting import acting, hosted
 from tessera_core.project.links import linked_folder
 from tessera_core.project.project import Project
-from tessera_core.project.project_files import read_file, saved_logs
+from tessera_core.project.project_files import read_file, saved_logs, stamp_of
 from tessera_core.project.room import owned
 
 
@@ -39,12 +40,20 @@ def recent_projects(limit: int = 20, *, everyone: bool = False) -> list[RecentPr
     found = []
     for folder in folders:
         try:
-            data = read_file(folder)
-        except ProjectError:
+            name, modified, dataset = _facts(folder, stamp_of(folder / "project.json"))
+            saved = max(modified, *(log.stat().st_mtime for log in saved_logs(folder)), 0.0)
+        except (ProjectError, OSError):
+            # Damaged, or deleted while one looks.
             continue
-        saved = max(float(data["modified"]), *(log.stat().st_mtime for log in saved_logs(folder)), 0.0)
-        found.append(RecentProject(folder, data["name"], saved, data["dataset"]))
+        found.append(RecentProject(folder, name, saved, dataset))
     return sorted(found, key=lambda item: (-item.saved_at, str(item.folder)))[:limit]
+
+
+@lru_cache(maxsize=1024)
+def _facts(folder: Path, _of: tuple[int, int, int]) -> tuple[str, float, str | None]:
+    """Name, time of the last change and dataset of a project whose file has not changed."""
+    data = read_file(folder)
+    return data["name"], float(data["modified"]), data["dataset"]
 
 
 def folder_of(link: str) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tessera_core.errors import MixedDatasetsError, ProjectError, TesseraError
 from tessera_core.project.home import RecentProject, recent_projects
 from tessera_core.project.project import Project
-from tessera_core.project.project_files import read_file, saved_logs
+from tessera_core.project.project_files import read_file, saved_logs, stamp_of
 
 # As many as one sees at a glance, and as are opened in a moment.
 MOST = 24
@@ -55,10 +55,10 @@ def places_of(project: Project, known: Iterable[RecentProject] | None = None) ->
         if entry.folder.resolve() == here or entry.dataset is None or entry.dataset != project.dataset:
             continue
         try:
-            origin, its_mark = _marked(entry.folder, _stamp(entry.folder / "project.json"))
+            origin, its_mark = _marked(entry.folder, stamp_of(entry.folder / "project.json"))
             if its_mark != mark or origin in origins:
                 continue
-            labels = _labels(entry.folder, tuple(_stamp(log) for log in sorted(saved_logs(entry.folder))))
+            labels = _labels(entry.folder, tuple(stamp_of(log) for log in sorted(saved_logs(entry.folder))))
             found.append(Place(entry.folder, entry.name, labels))
         except (TesseraError, OSError):
             # Deleted or damaged meanwhile; the list of projects says so.
@@ -71,6 +71,8 @@ def places_of(project: Project, known: Iterable[RecentProject] | None = None) ->
 
 def add_place(project: Project, folder: Path) -> None:
     """Make the project in ``folder`` a place of the map of ``project``; another map that it was part of goes on without it.
+
+    A project that stands for itself joins the map of the other instead, with all its places, which the page shows then.
 
     Raises:
         MixedDatasetsError: their embeddings are of different datasets.
@@ -87,30 +89,27 @@ def add_place(project: Project, folder: Path) -> None:
         raise ProjectError(f"{(project if project.dataset is None else other).name} has no embeddings yet.")
     if project.dataset != other.dataset:
         raise MixedDatasetsError(project.dataset, other.dataset, "one map of several places")
-    if len(places_of(project)) >= MOST:
+    mine, theirs = places_of(project), places_of(other)
+    if len(mine or theirs) >= MOST:
         raise ProjectError(f"A map has at most {MOST} places; take one out first.")
-    mark = project.settings.together or other.settings.together or secrets.token_hex(8)
+    # A mark may be left of a map whose other places are gone.
+    marks = (project, other) if mine or not theirs else (other,)
+    mark = next((one.settings.together for one in marks if one.settings.together), None) or secrets.token_hex(8)
     for one in (project, other):
         if one.settings.together != mark:
             one.update(together=mark)
 
 
 def take_out(project: Project, folder: Path) -> None:
-    """Take a place out of the map of ``project``; a map of one place is none."""
+    """Take a place out of the map of ``project``; what is left keeps its mark, since not all of it need be readable now."""
     project.refresh()
-    left = [place for place in places_of(project) if place.folder.resolve() != folder.resolve()]
-    Project.open(folder).update(together=None)
-    for place in left if len(left) < 2 else ():
-        Project.open(place.folder).update(together=None)
+    other = Project.open(folder)
+    if other.settings.together == project.settings.together:
+        other.update(together=None)
     project.refresh()
 
 
 type _Stamp = tuple[int, int, int]
-
-
-def _stamp(file: Path) -> _Stamp:
-    stat = file.stat()
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 @lru_cache(maxsize=256)

@@ -166,6 +166,16 @@ def write_file(folder: Path, data: dict[str, Any]) -> None:
         raise refused(folder, error, "saved") from error
 
 
+def stamp_of(file: Path) -> tuple[int, int, int]:
+    """Another one as soon as a file is written anew.
+
+    Raises:
+        OSError: it is not there (any more).
+    """
+    known = file.stat()
+    return known.st_mtime_ns, known.st_size, known.st_ino
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Alone with a project's folder, among all who change it through this program."""

@@ -217,7 +217,7 @@ def _note_of(ref: EmbeddingRef | WantedEmbeddings) -> Path:
 
 
 def shareable(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a project's file without what belongs to this computer: paths, seals, and who its owner is."""
+    """The content of a project's file without what belongs to this computer: paths, seals, whose it is, and of which map."""
     shared = {key: value for key, value in data.items() if key not in (_SEALS, "owner")}
     shared["embeddings"] = {key: _wish(value) for key, value in data["embeddings"].items()}
     return shared | {"settings": _without_paths(data["settings"])}
@@ -272,8 +272,9 @@ def _name(text: str) -> str:
 
 
 def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that name no place outside the project's folder: what years were before their tiles or holes were mended."""
-    kept = dict(settings)
+    """Settings that name nothing outside the project's folder: what years were before their tiles or holes were mended."""
+    # A copy must not take the place of its original, nor a stranger's project one of its own accord.
+    kept = {name: value for name, value in settings.items() if name != "together"}
     for name in ("repaired_tiles", "filled"):
         if isinstance(years := settings.get(name), dict):
             kept[name] = {year: _without_original(noted) for year, noted in years.items()}
