@@ -308,7 +308,12 @@ def _not_yet(samples: Samples, block_px: int) -> LiveScore:
     counts = {int(i): len(np.unique(group[samples.y == i])) for i in np.unique(samples.y)}
     single = [_name(samples, i) for i, n in counts.items() if n < 2]
     if single:
-        headline = f"No score yet: label a second place, further away, of {' and '.join(single[:2])}."
+        first, second, *_ = (*single, "")
+        headline = (
+            f"No score yet: label a second place, further away, of {first}."
+            if len(single) == 1
+            else f"No score yet: label a second place, further away, of both {first} and {second}."
+        )
     else:
         headline = "No score yet: label further places of each class, a few hundred metres apart."
     return LiveScore(

@@ -303,10 +303,12 @@ def score_facts(score: RegressionScore, unit: str = "") -> list[str]:
     if not result:
         return list(score.remarks)
     how = "blocks of ground" if result["split"] == "blocked" else "whole plots"
+    # Numbers with their units, so that the sentence is known by the words around them in other languages.
+    rmse, error = f"{result['rmse']:.3g}{unit}", f"{result['mae']:.3g}{unit}"
+    bias = f"{result['bias']:+.2g}{unit}"
     first = (
-        f"With {how} held out ({result['n_test']} plots): R2 {result['r2']:.2f}; RMSE {result['rmse']:.3g}{unit}, mean error "
-        f"{result['mae']:.3g}{unit}, bias {result['bias']:+.2g}{unit}; margins hold {100 * result['coverage']:.0f} % (promised: "
-        f"{100 * COVERAGE:.0f} %)."
+        f"With {how} held out ({result['n_test']} plots): R2 {result['r2']:.2f}; RMSE {rmse}, mean error {error}, bias {bias}; "
+        f"margins hold {100 * result['coverage']:.0f} % (promised: {100 * COVERAGE:.0f} %)."
     )
     whole, second = result["map_r2"], ""
     if whole is not None:

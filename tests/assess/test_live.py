@@ -114,8 +114,9 @@ def test_too_few_labels_say_what_to_label():
     found = live_score(samples, make_head("ridge"))
     assert found.accuracy is None
     assert found.held_out is None
-    assert "second place" in found.headline
-    assert "maize" in found.headline
+    assert found.headline == "No score yet: label a second place, further away, of both maize and grass."
+    fewer = live_score(take(samples, np.flatnonzero(samples.y == 3)), make_head("ridge"))
+    assert fewer.headline == "No score yet: label a second place, further away, of wood."
     empty = take(samples, np.zeros(0, np.intp))
     assert live_score(empty, make_head("ridge")).accuracy is None
 
