@@ -21,6 +21,7 @@ from tessera_core.assess.crossfit import HeldOut
 LABELS_A_BAND, MOST_BANDS = 5, 10
 # What the curve of sureness is drawn towards, a sure head that is right as often as it says, and how firmly.
 _PRIOR, _FIRM = np.array([0.0, 1.0]), np.diag([0.25, 4.0])
+_STEPS = 300
 # Labels that somebody else chose which can judge alone, where it is not known how sure the map is elsewhere.
 LEAST_OWN = 10
 
@@ -106,10 +107,15 @@ def right_elsewhere(held: HeldOut) -> float | None:
     right = (held.proba[judged].argmax(axis=1) == held.targets[judged]).astype(float)
     weight, x = held.weight[judged], _odds(held.proba[judged].max(axis=1))
     curve = _PRIOR.copy()
-    for _ in range(30):
+    # The steps of a curvature that is nowhere less than the true one only ever come nearer (Böhning 1992, Annals of the Institute
+    # of Statistical Mathematics 44, 197-200); Newton's run away where a head is far too sure.
+    inverse = np.linalg.inv(x.T @ (x * (weight / 4)[:, None]) + _FIRM)
+    for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-x @ curve))
-        slope = x.T @ (weight * (right - p)) - _FIRM @ (curve - _PRIOR)
-        curve = curve + np.linalg.solve(x.T @ (x * (weight * p * (1 - p))[:, None]) + _FIRM, slope)
+        step = inverse @ (x.T @ (weight * (right - p)) - _FIRM @ (curve - _PRIOR))
+        curve = curve + step
+        if np.abs(step).max() < 1e-6:
+            break
     return float((1 / (1 + np.exp(-_odds(ground) @ curve))).mean())
 
 
