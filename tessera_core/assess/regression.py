@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -258,7 +258,14 @@ def judge_regression(
     if samples.features is None:
         raise LabelError("These numbers have no features yet; take embeddings first.")
     kinds = [cv.split] + (["random"] if cv.naive and cv.split != "random" else [])
-    total, done = cv.n_folds * cv.repeats * len(kinds), 0
+    total, done = cv.n_folds * cv.repeats * len(kinds) + _map_parts(samples, head)[1], 0
+
+    def fitted() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(min(done, total), total, "fitting")
+
     results: list[dict[str, Any]] = []
     first: HeldOutValues | None = None
     heaps = held_together(samples)
@@ -274,9 +281,7 @@ def judge_regression(
                     clone(head), train, samples.values[train], test, heaps[train]
                 )
                 seen.append(len(train))
-                done += 1
-                if progress is not None:
-                    progress(min(done, total), total, "fitting")
+                fitted()
             held = _by_label(samples, guess, half_width, cv.block_px)
             first = first or held
             each.append(regression_scores(held.truth, held.guess, held.half_width))
@@ -286,7 +291,7 @@ def judge_regression(
     assert first is not None
     result = results[0] | {"folds": cv.n_folds, "repeats": cv.repeats, "seed": cv.seed, "notes": []}
     result["range"] = [float(samples.values.min()), float(samples.values.max())]
-    found = map_r2(samples, head, cv.seed, cancelled)
+    found = map_r2(samples, head, cv.seed, cancelled, fitted)
     result["map_r2"] = None if found is None else found.to_json()
     if samples.ignored:
         result["notes"] = [f"{samples.ignored} labelled pixels have no data and were left out."]
@@ -307,22 +312,27 @@ def held_together(samples: RegressionSamples) -> NDArray[np.intp]:
     Returns:
         int (N,), from 0; single labels where fewer than four heaps are found, which say nothing.
     """
+    heap, label = _heaps(samples)
+    return label if heap is None or int(heap.max(initial=-1)) + 1 < LEAST_HEAPS else heap[label]
+
+
+def _heaps(samples: RegressionSamples) -> tuple[NDArray[np.intp] | None, NDArray[np.intp]]:
+    """Heap of each label (G,), however few there are, and label of each pixel (N,); no heaps above :data:`MOST_HEAPED`."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
-    ids, label = np.unique(in_order_of_place(samples.groups), return_inverse=True)
+    ids, inverse = np.unique(in_order_of_place(samples.groups), return_inverse=True)
+    label = inverse.astype(np.intp)
     if len(ids) > MOST_HEAPED:
         # So many are no plots of anybody's but the pixels of a raster.
-        return label.astype(np.intp)
+        return None, label
     count = np.bincount(label)
     at = np.stack([np.bincount(label, values) / count for values in (samples.rows, samples.cols)], 1)
     area = float(np.prod(np.ptp(at, axis=0) + 1))
     pairs = cKDTree(at).query_pairs(HEAP * (area / len(ids)) ** 0.5, output_type="ndarray")
     links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(ids), len(ids)))
-    number, heap = connected_components(links, directed=False)
-    found: NDArray[np.intp] = (heap if number >= LEAST_HEAPS else np.arange(len(ids)))[label].astype(np.intp)
-    return found
+    return connected_components(links, directed=False)[1].astype(np.intp), label
 
 
 def _by_label(
@@ -365,7 +375,11 @@ class MapR2:
 
 
 def map_r2(
-    samples: RegressionSamples, head: RegressionHead, seed: int = 0, cancelled: Cancel | None = None
+    samples: RegressionSamples,
+    head: RegressionHead,
+    seed: int = 0,
+    cancelled: Cancel | None = None,
+    fitted: Callable[[], None] | None = None,
 ) -> MapR2 | None:
     """R2 of the map of plots drawn by chance (or heaps of them): what it would be at all other places.
 
@@ -378,9 +392,14 @@ def map_r2(
     which weighs most where plots are few: it is wider by :func:`_widened`, settled on other landscapes than those of the
     measurement in docs/trust.md.
 
+    Args:
+        samples, head, seed, cancelled: as of :func:`judge_regression`.
+        fitted: called after each fit.
+
     Returns:
         None where too few plots can be judged (five that lie as chance would put them, or twenty heaps: of fewer heaps, leaving
-        one out takes so much from what teaches that the interval held .78), or all have the same number.
+        one out takes so much from what teaches that the interval held .78), or so many that they are the pixels of a raster, or
+        all have the same number.
 
     Raises:
         Cancelled: ``cancelled`` said so.
@@ -388,14 +407,10 @@ def map_r2(
     from scipy.stats import t
 
     assert samples.features is not None
-    heaps, label = held_together(samples), np.unique(samples.groups, return_inverse=True)[1]
-    # By chance a third of plots or so lie nearer to another than on a net.
-    spread = heaps.max(initial=-1) + 1 >= SPREAD * (label.max(initial=-1) + 1)
-    left, least = (label, LEAST_SPREAD) if spread else (heaps, LEAST_HEAPED)
-    if int(heaps.max(initial=-1)) + 1 < least:
+    left, parts = _map_parts(samples, head)
+    if left is None:
         return None
-    number = int(left.max()) + 1
-    parts = min(MAP_PARTS if head._fits_alone else FEW_PARTS, number)
+    heaps, number = held_together(samples), int(left.max()) + 1
     part = (np.random.default_rng(seed).permutation(number) % parts)[left]
     guess = np.full(len(samples.values), np.nan)
     for k in range(parts):
@@ -410,6 +425,8 @@ def map_r2(
         except HeadError:
             # Too few numbers, or all the same, are left to learn from.
             return None
+        if fitted is not None:
+            fitted()
     held = _by_label(samples, guess, guess, 1)
     known = np.isfinite(held.guess)
     _, first = np.unique(samples.groups, return_index=True)
@@ -430,6 +447,20 @@ def map_r2(
     half = _widened(len(truth)) * float(t.ppf(0.975, count - 1)) * float(without.std() * (count - 1) ** 0.5)
     value, low, high = (1 - float(np.exp(middle + step)) for step in (0.0, half, -half))
     return MapR2(value, low, high, count)
+
+
+def _map_parts(samples: RegressionSamples, head: RegressionHead) -> tuple[NDArray[np.intp] | None, int]:
+    """What is left out as one for :func:`map_r2` (N,), and in how many parts; None and 0 where the map cannot be judged."""
+    heap, label = _heaps(samples)
+    if heap is None:
+        return None, 0
+    number = int(heap.max(initial=-1)) + 1
+    # By chance a third of plots or so lie nearer to another than on a net.
+    spread = number >= SPREAD * len(heap)
+    if number < (LEAST_SPREAD if spread else LEAST_HEAPED):
+        return None, 0
+    left = label if spread else heap[label]
+    return left, min(MAP_PARTS if head._fits_alone else FEW_PARTS, int(left.max()) + 1)
 
 
 def _widened(labels: int) -> float:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tessera_core.assess import regression
 from tessera_core.assess.region_mean import region_mean
-from tessera_core.assess.regression import HeldOutValues, RegressionSamples, held_together
+from tessera_core.assess.regression import HeldOutValues, RegressionSamples, held_together, judge_regression
+from tessera_core.heads import make_regression_head
 
 
 def samples(rows: np.ndarray, cols: np.ndarray) -> RegressionSamples:
@@ -26,6 +32,31 @@ def test_plots_of_a_field_are_one_and_plots_by_chance_are_mostly_their_own() -> 
     # Three heaps say nothing, and pixels of one plot stay together whatever they do.
     rows, cols = np.repeat([0, 200, 390], 5), np.tile(np.arange(5), 3)
     assert len(np.unique(held_together(samples(rows, cols)))) == 15
+
+
+def test_plots_on_few_heaps_are_not_taken_for_plots_drawn_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, head = np.random.default_rng(2), make_regression_head("ridge-regression")
+
+    def judged(rows: np.ndarray, cols: np.ndarray) -> dict[str, Any] | None:
+        x = rng.normal(size=(len(rows), 3)).astype(np.float32)
+        made = replace(samples(rows, cols), values=x[:, 0] + rng.normal(0, 0.3, len(rows))).with_matrix(x)
+        told: list[tuple[int, int]] = []
+        result = judge_regression(made, head, progress=lambda done, total, _="": told.append((done, total))).result
+        # Every fit is one of those that were announced.
+        assert told == [(k + 1, len(told)) for k in range(len(told))]
+        found: dict[str, Any] | None = result["map_r2"]
+        return found
+
+    for heaps in (2, 3, 4):
+        corners = np.repeat(np.arange(heaps) * 400, 12)
+        assert judged(corners + rng.integers(0, 8, len(corners)), rng.integers(0, 8, len(corners))) is None
+    rows, cols = rng.integers(0, 400, (2, 60))
+    found = judged(rows, cols)
+    assert found is not None
+    assert found["low"] < found["value"] < found["high"]
+    # So many are the pixels of a raster.
+    monkeypatch.setattr(regression, "MOST_HEAPED", 59)
+    assert judged(rows, cols) is None
 
 
 @given(st.integers(0, 1000), st.integers(2, 60))
