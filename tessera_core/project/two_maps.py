@@ -574,13 +574,16 @@ def sentences(current: Validation) -> list[str]:
 def _gap(one: str, other: str, found: Verdict) -> str:
     """How much more of the ground one of two maps is right at."""
     low, high = 100 * found.low, 100 * found.high
-    if high <= 0:
+    if found.better == 2 or (not found.better and low + high < 0):
         one, other, low, high = other, one, -high, -low
-    if low >= 0:
+    if found.better:
+        # The test and the interval are two methods: the verdict's side is the side of both.
+        low, high = max(0.0, low), max(0.0, high)
         return f"Over all of it, {one} is right more often than {other}, by {low:.1f} to {high:.1f} percentage points (95 % sure)."
+    low, high = max(0.0, -low), max(0.0, high)
     return (
         f"Over all of it, {one} may be right more often than {other} by up to {high:.1f} percentage points, or less often by up to "
-        f"{-low:.1f} (95 % sure)."
+        f"{low:.1f} (95 % sure)."
     )
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tessera_core.assess.two_maps import judge
 from tessera_core.cli import main
 from tessera_core.errors import InputError, LabelError, ProjectError
 from tessera_core.export.geotiff import write_class_map
@@ -352,4 +353,31 @@ def test_the_gap_between_two_maps_reads_the_same_from_either_side() -> None:
     assert turned.partition("Over all of it")[2] == gap.partition("Over all of it")[2]
     alike = replace(first, title="theirs", source="file", classes=first.classes[::-1])
     even = two_maps.sentences(_answered(two_maps.paired(first, alike, OWN), _maps()[0], 60))[-1]
-    assert "may be right more often than" in even or "is right more often than" in even
+    assert ("is right more often than" in even) == bool(
+        two_maps.verdict(_answered(two_maps.paired(first, alike, OWN), _maps()[0], 60)).better  # type: ignore[union-attr]
+    )
+
+
+@given(st.integers(0, 80), st.integers(0, 80), st.integers(0, 40), st.booleans(), st.sampled_from([0.01, 0.05, 0.2]))
+@settings(deadline=None, max_examples=60)
+@example(6, 0, 0, False, 0.05)
+@example(5, 0, 0, True, 0.05)
+@example(0, 5, 0, True, 0.01)
+def test_the_gap_never_says_more_than_the_verdict(
+    first: int, second: int, neither: int, planned: bool, risk: float
+) -> None:
+    n = first + second + neither
+    if not n:
+        return
+    reference = np.random.default_rng(n).permutation(np.repeat([1, 2, 3], [first, second, neither]))
+    found = judge(reference, np.ones(n, int), np.full(n, 2), 0.2, risk=risk, planned=n if planned else None)
+    gap = two_maps._gap("ours", "theirs", found)
+    sure = re.search(r"(ours|theirs) is right more often than (?:ours|theirs), by (\S+) to (\S+) percentage", gap)
+    assert bool(sure) == bool(found.better)
+    if sure:
+        assert sure[1] == ("ours", "theirs")[found.better - 1]
+        assert 0 <= float(sure[2]) <= float(sure[3])
+    else:
+        limits = re.search(r"up to (\S+) percentage points, or less often by up to (\S+) \(95", gap)
+        assert limits
+        assert all(not limit.startswith("-") for limit in limits.groups())
