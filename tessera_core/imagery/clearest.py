@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,6 +54,8 @@ class _Place:
     rows: slice
     cols: slice
     days: dict[str, tuple[dt.date, float, NDArray[np.bool_], NDArray[np.float32]]] = field(default_factory=dict)
+    # Seasons, or days of the year, of which a file could not be read.
+    failed: set[str | int] = field(default_factory=set)
 
     def share(self, season: str) -> float:
         """Of its picture of a season, what is seen clearly; 0 where there is none."""
@@ -92,7 +95,8 @@ def clearest_pictures(
         seen: is told what could not be had.
 
     Yields:
-        Number of a place and its pictures, those of the clearest day of each season; places never seen clearly have none.
+        Number of a place and its pictures, those of the clearest day of each season; places never seen clearly have none. Where
+        a file failed and no other day is as good as clear, they say so (``unread``).
 
     Raises:
         AcquisitionError: the archive does not answer, has nothing for this year, or its files cannot be read.
@@ -140,11 +144,11 @@ def greenness_through_year(
     *,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
-) -> Iterator[tuple[int, Line, Line]]:
+) -> Iterator[tuple[int, Line, Line, bool]]:
     """NDVI of places on the least cloudy days of each month, as it is ready; arguments and errors of :func:`clearest_pictures`.
 
     Yields:
-        Number of a place, and its days that were clear and those in cloud or shadow.
+        Number of a place, its days that were clear, those in cloud or shadow, and whether every file of them was read.
     """
     if not places:
         return
@@ -161,7 +165,7 @@ def greenness_through_year(
                 Line(days=tuple(these), values=tuple(days[day][0] for day in these))
                 for these in ([day for day in sorted(days) if days[day][1] is wanted] for wanted in (True, False))
             )
-            yield place.number, clear, cloudy
+            yield place.number, clear, cloudy, place.failed <= days.keys()
         done += len(group)
         if progress is not None:
             progress(done, len(places), "greenness of places")
@@ -250,6 +254,7 @@ class _Reader:
     def _take(self, season: str, scene: SentinelScene, places: Sequence[_Place]) -> None:
         classes = self._parts(scene, "SCL", places)
         if classes is None:
+            _failed(places, season)
             return
         masks = [preprocess.scl_valid(one) for one in classes]
         better = [
@@ -266,6 +271,7 @@ class _Reader:
             read = list(pool.map(lambda band: self._parts(scene, band, those), BANDS))
         bands = [one for one in read if one is not None]
         if len(bands) < len(BANDS):
+            _failed(those, season)
             return
         for number, (place, mask) in enumerate(better):
             values = np.stack([self._harmonised(scene, band[number]) for band in bands], -1)
@@ -278,12 +284,16 @@ class _Reader:
         day = scene.date.timetuple().tm_yday
         wanting = [number for number in range(len(places)) if day not in found[number]]
         those = [places[number] for number in wanting]
-        classes = self._parts(scene, "SCL", those) if those else None
-        if classes is None or not any(preprocess.scl_valid(one).any() for one in classes):
+        classes = self._parts(scene, "SCL", those) if those else []
+        if classes is None:
+            _failed(those, day)
+            return
+        if not any(preprocess.scl_valid(one).any() for one in classes):
             return
         with ThreadPoolExecutor(2) as pool:
             red, infrared = pool.map(lambda band: self._parts(scene, band, those), ("B04", "B08"))
         if red is None or infrared is None:
+            _failed(those, day)
             return
         for number, kind, one, other in zip(wanting, classes, red, infrared, strict=True):
             r, n = (float(self._harmonised(scene, values)[0, 0]) for values in (one, other))
@@ -324,6 +334,11 @@ class _Reader:
         return read
 
 
+def _failed(places: Sequence[_Place], what: str | int) -> None:
+    for place in places:
+        place.failed.add(what)
+
+
 def _made(grid: Grid, place: _Place, window: Window) -> PlacePictures | None:
     """Its pictures, made of a small tile of the days that were taken, as those of a whole year are."""
     taken = sorted(place.days.values(), key=lambda one: one[0])
@@ -350,4 +365,6 @@ def _made(grid: Grid, place: _Place, window: Window) -> PlacePictures | None:
         year=window.year,
     )
     x, y = (float(v) for v in grid.pixel_to_xy(place.row + 0.5, place.col + 0.5))
-    return place_pictures(tile, place.row - place.rows.start, place.col - place.cols.start, x, y, few=True)
+    made = place_pictures(tile, place.row - place.rows.start, place.col - place.cols.start, x, y, few=True)
+    lacking = any(place.share(season) < ENOUGH for season in SEASONS if season in place.failed)
+    return msgspec.structs.replace(made, unread=("seasons",)) if lacking else made

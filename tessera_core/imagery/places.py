@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -88,6 +88,7 @@ class PlacePictures(msgspec.Struct, frozen=True, kw_only=True):
         echoes: radar in decibels, by name of :data:`ECHOES`.
         few: only the days of the pictures were fetched, not the year.
         series: of ``few``, NDVI of days through the year was fetched as well.
+        unread: of ``few``, of which of the two a file could not be read, so that it is asked for again.
     """
 
     year: int | None
@@ -100,6 +101,7 @@ class PlacePictures(msgspec.Struct, frozen=True, kw_only=True):
     echoes: Annotated[dict[Annotated[str, Meta(max_length=20)], Line], Meta(max_length=4)] = {}
     few: bool = False
     series: bool = False
+    unread: Annotated[tuple[Literal["seasons", "series"], ...], Meta(max_length=2)] = ()
 
     def date_of(self, picture: SeasonPicture) -> str:
         """The date of a picture; only the day of the year where the year is not known.
@@ -113,20 +115,27 @@ class PlacePictures(msgspec.Struct, frozen=True, kw_only=True):
         day = day_in(period(self.year), picture.day)
         return f"{day.day} {day:%B} {day.year}"
 
-    def with_greenness(self, clear: Line, cloudy: Line) -> PlacePictures:
-        """With NDVI of further days; a day that was known keeps its value."""
+    def with_greenness(self, clear: Line, cloudy: Line, *, complete: bool = True) -> PlacePictures:
+        """With NDVI of further days; a day that was known keeps its value.
+
+        Args:
+            clear, cloudy: the days.
+            complete: whether every file of them was read.
+        """
         known = dict(zip(self.clear.days, self.clear.values, strict=True))
         seen = dict(zip(clear.days, clear.values, strict=True)) | known
         days = sorted(seen)
-        hidden = [number for number, day in enumerate(cloudy.days) if day not in seen]
+        under = dict(zip(cloudy.days, cloudy.values, strict=True)) | dict(
+            zip(self.cloudy.days, self.cloudy.values, strict=True)
+        )
+        hidden = [day for day in sorted(under) if day not in seen]
+        unread: tuple[Literal["seasons", "series"], ...] = tuple(one for one in self.unread if one != "series")
         return msgspec.structs.replace(
             self,
             clear=Line(days=tuple(days), values=tuple(seen[day] for day in days)),
-            cloudy=Line(
-                days=tuple(cloudy.days[number] for number in hidden),
-                values=tuple(cloudy.values[number] for number in hidden),
-            ),
+            cloudy=Line(days=tuple(hidden), values=tuple(under[day] for day in hidden)),
             series=True,
+            unread=unread if complete else (*unread, "series"),
         )
 
 

@@ -6,6 +6,7 @@ sample from an archive, a few megabytes, and :func:`fetch` the satellites' whole
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -105,34 +106,35 @@ def fetch(project: Project, year: int, progress: Progress, cancelled: Cancel) ->
 
 def clearest_bytes(project: Project, year: int | None) -> int:
     """A guess of what :func:`fetch_clearest` has to fetch for the places that have no pictures yet."""
-    return expected_bytes(_without(project, year))
+    return expected_bytes(_wanted(project, year, cached=True).pictures)
 
 
 def fetch_clearest(project: Project, year: int, progress: Progress, cancelled: Cancel) -> Fetched:
     """Get the clearest day of each season around every place of a year's sample, and keep it with the project.
 
-    Goes on where it stopped: places that have pictures are not asked for again.
+    Goes on where it stopped: places that have pictures are not asked for again, but those of which a file could not be read are.
 
     Raises:
         AcquisitionError: the archive does not answer, has nothing for this place and time, or its files cannot be read.
         Cancelled: ``cancelled`` returned true; the pictures that are made stay.
     """
     request, sample, seen = request_for(project, year), _sample(project, year), Seen()
-    places = _without(project, year)
+    places = _wanted(project, year).pictures
     if request is not None and sample is not None:
         window = request.window
         for number, made in clearest_pictures(
             sample.grid, places, window, request.catalogue, seen, progress=progress, cancelled=cancelled
         ):
-            save_pictures(_path(project, year, *places[number]), made)
-    return Fetched(
-        len(_places(project, year)) - len(_without(project, year)), len(_places(project, year)), tuple(seen.missing)
-    )
+            path = _path(project, year, *places[number])
+            before = _kept(path, sample.grid, *places[number])
+            save_pictures(path, made if before is None else _joined(made, before))
+    of = len(_places(project, year))
+    return Fetched(of - _wanted(project, year).bare, of, tuple(seen.missing))
 
 
 def series_bytes(project: Project, year: int | None) -> int:
     """A guess of what :func:`fetch_series` has to fetch for the places that have no year yet."""
-    return clearest.series_bytes(_without_series(project, year))
+    return clearest.series_bytes(_wanted(project, year, cached=True).series)
 
 
 def fetch_series(project: Project, year: int, progress: Progress, cancelled: Cancel) -> Fetched:
@@ -147,33 +149,65 @@ def fetch_series(project: Project, year: int, progress: Progress, cancelled: Can
     request, sample = request_for(project, year), _sample(project, year)
     if request is None or sample is None:
         return fetched
-    places = _without_series(project, year)
-    for number, clear, cloudy in clearest.greenness_through_year(
+    places = _wanted(project, year).series
+    for number, clear, cloudy, complete in clearest.greenness_through_year(
         sample.grid, places, request.window, request.catalogue, seen, progress=progress, cancelled=cancelled
     ):
         path = _path(project, year, *places[number])
         row, col = places[number]
         x, y = (float(v) for v in sample.grid.pixel_to_xy(row + 0.5, col + 0.5))
-        before = read_pictures(path) if _is_of(path, sample.grid, row, col) else None
-        known = before or PlacePictures(
+        known = _kept(path, sample.grid, row, col) or PlacePictures(
             year=request.window.year, x=x, y=y, metres=float(sample.grid.pixel_area_m2**0.5), few=True
         )
-        save_pictures(path, known.with_greenness(clear, cloudy))
+        save_pictures(path, known.with_greenness(clear, cloudy, complete=complete))
     return replace(fetched, missing=(*fetched.missing, *seen.missing))
 
 
-def _without_series(project: Project, year: int | None) -> list[tuple[int, int]]:
-    """The places of a sample of whose year nothing is kept yet but the days of pictures, or not even these."""
-    sample = _sample(project, year)
-    if sample is None:
-        return []
+def _joined(made: PlacePictures, before: PlacePictures) -> PlacePictures:
+    """Pictures fetched anew with what was kept of the place: its year, and its pictures where fewer came now."""
+    if len(made.seasons) < len(before.seasons):
+        return before
+    complete = "series" not in before.unread
+    return made.with_greenness(before.clear, before.cloudy, complete=complete) if before.series else made
 
-    def wanting(at: tuple[int, int]) -> bool:
-        path = _path(project, year, *at)
-        kept = read_pictures(path) if _is_of(path, sample.grid, *at) else None
-        return kept is None or (kept.few and not kept.series)
 
-    return [at for at in _places(project, year) if wanting(at)]
+@dataclass(frozen=True)
+class _Wanted:
+    """Places of a sample: those to be asked for, pictures and year, and how many have no picture at all."""
+
+    pictures: tuple[tuple[int, int], ...] = ()
+    series: tuple[tuple[int, int], ...] = ()
+    bare: int = 0
+
+
+def _wanted(project: Project, year: int | None, *, cached: bool = False) -> _Wanted:
+    """What is lacking; ``cached``: files are read anew only where one was written."""
+    saved = _saved(project, year)
+    if not saved:
+        return _Wanted()
+    folder = _path(project, year, 0, 0).parent
+    stamp = folder.stat().st_mtime_ns if folder.is_dir() else 0
+    places = tuple(_places_of(saved))
+    if cached:
+        return _look(folder, stamp, saved[0].grid, places)
+    found: _Wanted = _look.__wrapped__(folder, stamp, saved[0].grid, places)
+    return found
+
+
+@functools.lru_cache(maxsize=8)
+def _look(folder: Path, stamp: int, grid: Grid, places: tuple[tuple[int, int], ...]) -> _Wanted:
+    pictures: list[tuple[int, int]] = []
+    series: list[tuple[int, int]] = []
+    bare = 0
+    for row, col in places:
+        kept = _kept(folder / _name(row, col), grid, row, col)
+        without = kept is None or (kept.few and not kept.seasons)
+        bare += without
+        if without or (kept is not None and "seasons" in kept.unread):
+            pictures.append((row, col))
+        if kept is None or (kept.few and (not kept.series or "series" in kept.unread)):
+            series.append((row, col))
+    return _Wanted(tuple(pictures), tuple(series), bare)
 
 
 def _sample(project: Project, year: int | None) -> Validation | None:
@@ -189,22 +223,16 @@ def _saved(project: Project, year: int | None) -> list[Validation]:
 
 
 def _places(project: Project, year: int | None) -> list[tuple[int, int]]:
+    return _places_of(_saved(project, year))
+
+
+def _places_of(saved: Sequence[Validation]) -> list[tuple[int, int]]:
     # Those that check one map, and those where two differ; both lie on the grid of the year.
     return list(
         dict.fromkeys(
-            place
-            for one in _saved(project, year)
-            for place in zip(one.sample.rows.tolist(), one.sample.cols.tolist(), strict=True)
+            place for one in saved for place in zip(one.sample.rows.tolist(), one.sample.cols.tolist(), strict=True)
         )
     )
-
-
-def _without(project: Project, year: int | None) -> list[tuple[int, int]]:
-    """The places of a sample that have no pictures of their own yet."""
-    sample = _sample(project, year)
-    if sample is None:
-        return []
-    return [at for at in _places(project, year) if not _is_of(_path(project, year, *at), sample.grid, *at)]
 
 
 def prepare(
@@ -247,16 +275,21 @@ def kept_files(project: Project) -> Iterator[Path]:
             yield path
 
 
-def _is_of(path: Path, grid: Grid, row: int, col: int, *, whole: bool = False) -> bool:
-    """Whether a file holds pictures of a place; ``whole``: of its whole year."""
+def _kept(path: Path, grid: Grid, row: int, col: int) -> PlacePictures | None:
+    """What a file holds of a place; None where it is of another, or damaged, and so is made anew."""
     x, y = (float(v) for v in grid.pixel_to_xy(row + 0.5, col + 0.5))
     try:
         kept = read_pictures(path)
     except TileError:
-        # It is made anew.
-        return False
+        return None
     here = kept is not None and math.isclose(kept.x, x, abs_tol=0.01) and math.isclose(kept.y, y, abs_tol=0.01)
-    return here and not (whole and kept is not None and kept.few)
+    return kept if here else None
+
+
+def _is_of(path: Path, grid: Grid, row: int, col: int, *, whole: bool = False) -> bool:
+    """Whether a file holds pictures of a place; ``whole``: of its whole year."""
+    kept = _kept(path, grid, row, col)
+    return kept is not None and not (whole and kept.few)
 
 
 def _tiles(project: Project, year: int | None) -> list[DPixelTile]:
@@ -292,4 +325,8 @@ def _made(tiles: Sequence[DPixelTile], grid: Grid, row: int, col: int) -> PlaceP
 
 
 def _path(project: Project, year: int | None, row: int, col: int) -> Path:
-    return project.folder / FOLDER / ("undated" if year is None else str(year)) / f"{row}-{col}.json"
+    return project.folder / FOLDER / ("undated" if year is None else str(year)) / _name(row, col)
+
+
+def _name(row: int, col: int) -> str:
+    return f"{row}-{col}.json"

@@ -18,6 +18,7 @@ from tessera_core.cli import main
 from tessera_core.dpixels.acquire import catalogue, read
 from tessera_core.errors import AcquisitionError, Cancelled
 from tessera_core.grid import transformer
+from tessera_core.imagery.places import Line, PlacePictures, save_pictures
 from tessera_core.project import place_pictures as kept
 from tessera_core.project import validate
 from tessera_core.project.pack import make_pack, open_pack
@@ -139,6 +140,47 @@ def test_the_year_of_every_place_is_fetched_ahead_and_travels_in_a_pack(
     (copy,) = open_pack(make_pack([project], tmp_path / "all"))
     archive.faults["/stac"] = ["always-404"]
     assert kept.pictures_of(copy, YEAR, copy.grid, *PLACES[2]) == south
+
+
+def test_what_could_not_be_read_is_asked_for_again(project: Project, archive: Archive) -> None:
+    summer = [
+        asset["href"].removeprefix("{root}")
+        for item in archive.items
+        if item["id"] in ("S2", "half")
+        for name, asset in item["assets"].items()
+        if name == "SCL"
+    ]
+    assert len(summer) == 2
+    archive.faults |= {path: ["always-404"] for path in summer}
+    first = kept.fetch_series(project, YEAR, quiet, never)
+    assert (first.places, len(first.missing)) == (3, 4)
+    assert seen(project, 60, 12) == [20, 106, 279]
+    assert kept.clearest_bytes(project, YEAR) > 0
+    assert kept.series_bytes(project, YEAR) > 0
+    # What the archive does not mend costs nothing that was kept.
+    kept.fetch_series(project, YEAR, quiet, never)
+    assert seen(project, 60, 12) == [20, 106, 279]
+    archive.faults.clear()
+    assert not kept.fetch_series(project, YEAR, quiet, never).missing
+    assert seen(project, 60, 12) == [20, 106, 192, 279]
+    south = kept.pictures_of(project, YEAR, project.grid, 60, 12)
+    assert south is not None
+    assert (south.clear.days, south.cloudy.days, south.unread) == ((20, 106, 192, 279), (214,), ())
+    assert kept.clearest_bytes(project, YEAR) == kept.series_bytes(project, YEAR) == 0
+
+
+def test_a_place_of_which_only_the_year_is_kept_has_no_pictures_yet(project: Project, archive: Archive) -> None:
+    x, y = (float(v) for v in project.grid.pixel_to_xy(60.5, 12.5))
+    bare = PlacePictures(year=YEAR, x=x, y=y, metres=10.0, few=True)
+    known = bare.with_greenness(Line(days=(50,), values=(0.5,)), Line(days=(60,), values=(0.1,)))
+    save_pictures(project.folder / "places" / str(YEAR) / "60-12.json", known)
+    assert kept.fetch_clearest(project, YEAR, quiet, never).places == 3
+    found = kept.pictures_of(project, YEAR, project.grid, 60, 12)
+    assert found is not None
+    assert len(found.seasons) == 4
+    assert found.series
+    assert (found.clear.days, found.cloudy.days) == ((20, 50, 106, 192, 279), (60,))
+    assert kept.clearest_bytes(project, YEAR) == 0
 
 
 def test_a_whole_year_takes_the_place_of_a_few_days(project: Project) -> None:
