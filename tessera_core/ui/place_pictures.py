@@ -148,8 +148,11 @@ def _way_there(project: Project, year: int | None, page: str) -> None:
 
 def _greenness(project: Project, year: int | None) -> None:
     """The way to how green the places of the sample were through the year."""
+    # What it takes is known only after a look into every file that is kept.
+    if year is None or hosted() or place_pictures.request_for(project, year) is None:
+        return
     needed = place_pictures.series_bytes(project, year)
-    if not needed or place_pictures.request_for(project, year) is None or year is None or hosted():
+    if not needed:
         return
     _fetching(
         project,
