@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from tessera_core.types import Doubles
 SEED, DRAWS = 20_261_201, 2000
 # Each draw of two people takes a second.
 PEOPLE_DRAWS, NUMBERS_DRAWS = 200, 40
+SOURCES = ("assess/*.py", "analysis/*.py", "heads/**/*.py", "project/regress.py", "bench/trust*.py")
+"""Of what a result depends on, below the package."""
 MARK = "<!-- tessera bench trust -->"
 
 
@@ -117,7 +120,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     draws = getattr(args, "draws", None) or (DRAWS // 10 if getattr(args, "quick", False) else DRAWS)
     if draws < 20:
         raise InputError("A share of fewer than 20 draws says nothing; ask for more.")
-    once = Once(getattr(args, "state", None), f"{SEED}, {draws} draws")
+    once = Once(getattr(args, "state", None), f"{SEED}, {draws} draws, {fingerprint()}")
     result = measure(REGIONS, draws, once=once)
     planned = [
         (one.title, np.array(one.sizes), np.diag(np.array(one.truth)), one.places)
@@ -134,6 +137,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if markdown:
         write_between(Path(markdown), MARK, iter([*result["table"].splitlines(), ""]))
     return result
+
+
+def fingerprint() -> str:
+    """Of what is measured and of the source that measures it: what another method gave is no row of this one."""
+    core = Path(__file__).parents[1]
+    measured = (REGIONS, trust_scores.ROWS, trust_numbers.PLOTS, trust_numbers.YEARS, trust_ways.TWO, trust_ways.THREE)
+    digest = hashlib.sha256(repr(measured).encode())
+    for path in sorted(path for pattern in SOURCES for path in core.glob(pattern)):
+        digest.update(read_bytes(path, InputError))
+    return digest.hexdigest()[:16]
 
 
 class Once:

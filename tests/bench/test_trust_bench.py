@@ -68,12 +68,19 @@ def test_scores_are_measured_by_how_labels_were_chosen(monkeypatch: pytest.Monke
     assert "2 a class and 30 suggested" in " ".join(trust_scores.tables(result))
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     region = next(r for r in trust.REGIONS if r.title == "4 x 10 places, .99")
     path = tmp_path / "state.json"
     first = trust.measure([region], 40, 3, once=trust.Once(path, "3"))
     # Another seed, were it measured again; the file knows it.
     assert trust.measure([region], 40, 8, once=trust.Once(path, "3"))["rows"] == first["rows"]
     assert trust.measure([region], 40, 8, once=trust.Once(path, "8"))["rows"] != first["rows"]
+    # Neither the rows of another method nor those of other regions are taken for these.
+    key = trust.fingerprint()
+    assert key == trust.fingerprint()
+    monkeypatch.setattr(trust, "REGIONS", (region,))
+    other = trust.fingerprint()
+    monkeypatch.setattr(trust, "SOURCES", trust.SOURCES[1:])
+    assert len({key, other, trust.fingerprint()}) == 3
     with pytest.raises(InputError, match="says nothing"):
         trust.run(Namespace(draws=3))
