@@ -260,6 +260,9 @@ class Assessor:
         with self._lock:
             self._busy = None
             if self._asked is question:
+                if temperature is not None and self._on_temperature is not None and "rest" in question.stages:
+                    # The rest is mapped with the confidence that the page is about to show, and not twice.
+                    self._asked = self._subject = replace(question, temperature=temperature)
                 changes = {"problem": problem} if problem and name in ("map", "rest", "score") else {}
                 self._update(fresh=self._insight.fresh | {name}, **found, **changes)
                 if self._next() is None:

@@ -290,7 +290,8 @@ class LiveMap:
         temperature = self._temperatures.get(head, 1.0)
         slow = self._slow is not None and self._slow[:2] == (labels.version, head)
         rest = self.large and self._known(labels, head) is not None
-        return f"{self.key}|{labels.version}|{head}|{temperature:.3f}|{slow:d}{rest:d}"
+        # In full: a map is of exactly one temperature, and the next one shall be asked for however near it is.
+        return f"{self.key}|{labels.version}|{head}|{temperature!r}|{slow:d}{rest:d}"
 
     def set_temperature(self, head: HeadChoice, temperature: float) -> None:
         """From now on soften the probabilities of ``head``, as its confidence on held-out labels showed to be right."""
@@ -310,16 +311,19 @@ class LiveMap:
     def accept_rest(self, version: int, head: HeadChoice, temperature: float, made: ClassMap) -> None:
         """Take the map of a whole large scene; it is shown while labels and confidence are still those it was made with."""
         areas = mapped_areas(made.classes, self.raster.grid)
-        with self._mutex:
-            taught, labels = self._fit, None if self._log is None else self._log()
         made_with = (version, head, temperature)
-        if taught is None or labels is None or (taught.version, taught.head, taught.temperature) != made_with:
-            return
+        with self._mutex:
+            labels = None if self._log is None else self._log()
+            if labels is None or self._now(labels, head) != made_with:
+                return
+            # The last click's, unless the confidence was checked since: the page may not have asked for that map yet.
+            taught = self._teach(labels, head)
         # Drawn here and not while a click waits for its turn.
         whole, classes, confidence = _Shown(taught, made, self.display.bounds, None), labels.classes, self._confidence
         drawn = self._draw(whole, classes, confidence)
         with self._mutex:
-            if self._fit is taught:
+            same = self._log is not None and self._log() is labels
+            if same and self._now(labels, head) == made_with:
                 self._reading = Reading(version, head, temperature, False, made, "", areas, *taught.told)
                 _keep(self._drawn, self._told(whole, classes, confidence), drawn)
 
@@ -332,9 +336,13 @@ class LiveMap:
     def _known(self, labels: LabelLog, head: HeadChoice) -> Reading | None:
         """The map of the whole scene, where it has been made already."""
         known = self._reading
-        state = (labels.version, head, self._temperatures.get(head, 1.0))
+        state = self._now(labels, head)
         same = known is not None and self._log is not None and self._log() is labels
         return known if same and known is not None and (known.version, known.head, known.temperature) == state else None
+
+    def _now(self, labels: LabelLog, head: HeadChoice) -> tuple[int, HeadChoice, float]:
+        """What a map of now is made with."""
+        return labels.version, head, self._temperatures.get(head, 1.0)
 
     def _teach(self, labels: LabelLog, head: HeadChoice) -> _Fitted:
         self._follow(labels)

@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 # Entries of caches that hold something for each scene; scenes that nobody uses any more but that stay open, memory-mapped.
 MAX_OPEN = 3
 MAX_MAPPED = 16
-# Parts of the pictures of a large scene that are kept ready, 1 to 3 MB each.
-MAX_VIEWS = 4
+# Bytes of the parts of the pictures of a large scene that are kept ready, 1 to 3 MB each, for all who look at it.
+VIEW_BYTES = 32 << 20
 # Bytes of codes and pictures in memory, of all scenes; and after how many seconds without use a scene's may make way.
 HELD_BYTES = 1 << 30
 IDLE_SECONDS = 600.0
@@ -236,17 +236,20 @@ class OpenScene:
         key = (name, view.bounds, view.shape)
         with self._locks["views"]:
             png = self._views.get(key)
-            if png is None:
-                png, picture = b"", self.canvas(name)
-                if picture is not None:
-                    seen = view.take(picture)
-                    shown = valid_scales(view.take(self.raster.scales)) if name == "pca" else seen.any(-1)
-                    png = encode_view(seen, shown)
+        if png is None:
+            # Not under the lock: people who look at different places do not wait for each other.
+            png, picture = b"", self.canvas(name)
+            if picture is not None:
+                seen = view.take(picture)
+                shown = valid_scales(view.take(self.raster.scales)) if name == "pca" else seen.any(-1)
+                png = encode_view(seen, shown)
+        with self._locks["views"]:
             self._views[key] = png
             self._views.move_to_end(key)
-            while len(self._views) > MAX_VIEWS:
-                self._views.popitem(last=False)
-            return png
+            held = sum(map(len, self._views.values()))
+            while held > VIEW_BYTES and len(self._views) > 1:
+                held -= len(self._views.popitem(last=False)[1])
+        return png
 
     @property
     def depth(self) -> Depth | None:

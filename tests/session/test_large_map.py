@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -19,6 +19,7 @@ from tessera_core.session import live_map, payload
 from tessera_core.session.assessor import Assessor
 from tessera_core.session.live_map import LiveMap
 from tessera_core.session.protocol import ProtocolState, Sight, apply_message
+from tessera_core.ui import scene as open_scenes
 from tessera_core.ui.scene import OpenScene
 from tests.factories import landscape
 from tests.session.questions import labelled, question
@@ -105,6 +106,56 @@ def test_a_map_of_the_rest_of_other_labels_or_another_confidence_is_not_shown(li
     assert live.rest(log, HEAD, False) is not None
     live.set_temperature(HEAD, 3.0)
     assert live.rest(log, HEAD, False) is None
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(temperatures=st.lists(st.floats(0.5, 3) | st.sampled_from([1.0, 1.0002, 1.0004]), min_size=1, max_size=4))
+def test_a_rest_of_the_confidence_that_is_shown_is_taken_though_the_page_has_not_asked_for_that_map_yet(
+    live: LiveMap, temperatures: list[float]
+) -> None:
+    log = labelled(RASTER)
+    made = Scene(RASTER).predict(live._teach(log, HEAD).fitted)  # type: ignore[arg-type]
+    live.message("k", log, HEAD, ProtocolState(), 1)
+    for before, temperature in zip([live.temperature(HEAD), *temperatures], temperatures, strict=False):
+        stamp = live.stamp(log, HEAD)
+        live.set_temperature(HEAD, temperature)
+        assert (live.stamp(log, HEAD) == stamp) == (before == temperature)
+        live.accept_rest(log.version, HEAD, temperature, made)
+        assert live.rest(log, HEAD, False) is not None
+        assert live.reading(log, HEAD).map is made
+
+
+def test_a_rest_that_is_overtaken_while_it_is_drawn_is_not_shown(
+    live: LiveMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = labelled(RASTER)
+    made = Scene(RASTER).predict(live._teach(log, HEAD).fitted)  # type: ignore[arg-type]
+    version, overlay = log.version, payload.overlay
+
+    def slowly(*args: Any) -> Any:
+        log.undo()
+        return overlay(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(payload, "overlay", slowly)
+        live.accept_rest(version, HEAD, 1.0, made)
+    assert log.version != version
+    assert live._reading is None
+
+
+def test_the_rest_is_mapped_once_and_with_the_confidence_that_was_just_checked(live: LiveMap) -> None:
+    log = labelled(RASTER)
+    told: dict[HeadChoice, float] = {}
+    made: list[tuple[Any, ...]] = []
+    assessor = Assessor(
+        RASTER, None, lambda head, now: told.update({head: now}), quiet=0, on_rest=lambda *found: made.append(found)
+    )
+    assessor.ask(question(log, large=True, temperature=7.5))
+    found = assessor.wait()
+    assert [temperature for _, _, temperature, _ in made] == [told[HEAD]] != [7.5]
+    # The page asks again with what it was told, and has its answer.
+    assert assessor.ask(question(log, large=True, temperature=told[HEAD])) is found
+    assert len(made) == 1
 
 
 def test_a_slow_head_shows_a_quick_map_of_what_is_in_sight_until_its_own_is_there(live: LiveMap) -> None:
@@ -204,3 +255,7 @@ def test_pictures_are_sent_finer_only_where_the_one_of_all_is_coarse(monkeypatch
     np.testing.assert_array_equal(shown[..., 3] > 0, view.take(RASTER.valid(), False))
     assert scene.view_png("pca", view) is png
     assert scene.view_png("truecolour", view) == b""
+    # Bounded by what they weigh: the one looked at last stays, however big.
+    monkeypatch.setattr(open_scenes, "VIEW_BYTES", len(png) - 1)
+    assert scene.view_png("pca", view) is png
+    assert list(scene._views) == [("pca", view.bounds, view.shape)]
