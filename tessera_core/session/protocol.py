@@ -1,7 +1,7 @@
 """The label map's operation log: what the browser did, applied once, in order, whatever the network does.
 
 The browser numbers its operations 1, 2, 3, ... within an *epoch* (a random id it draws when it is loaded) and repeats every
-unacknowledged one with each message, at most one message in flight. This side applies operations above its *ack* and
+unacknowledged one with each message, at most one message with any in flight. This side applies operations above its *ack* and
 answers with the new ack; duplicates, reordering and lost messages therefore change nothing. A *poison* operation (damaged or
 impossible) is acknowledged and reported as a note, because refusing it would make the browser send it for ever. Messages
 are untrusted. Pure: knows the label log and the display grid, not Streamlit.

@@ -109,6 +109,29 @@ test("a wish is sent once, and again only when it changes", async () => {
   answer(queue, {});
 });
 
+test("an operation overtakes a mere wish, and no other operation", async () => {
+  const { queue, messages } = connected();
+  queue.ask({ selected: "a-1" });
+  await until(() => messages.length === 1);
+  queue.ask({ selected: "a-2" });
+  assert.equal(messages.length, 1, "a wish overtook a wish");
+  queue.push({ do: "undo" });
+  await until(() => messages.length === 2, "the operation waited for the answer to a wish");
+  assert.deepEqual(messages[1].want, { confidence: false, selected: "a-2" });
+  queue.push({ do: "redo" });
+  assert.equal(messages.length, 2);
+  answer(queue, { ack: 0, seen: 1 });
+  assert.equal(messages.length, 2, "the answer to the wish was taken for that to the operation");
+  answer(queue, { ack: 1, seen: 2 });
+  await until(() => messages.length === 3);
+  assert.deepEqual(
+    messages[2].ops.map((/** @type {any} */ op) => op.id),
+    [2],
+  );
+  answer(queue, { ack: 2 });
+  assert.equal(queue.busy, false);
+});
+
 test("two queues take turns, so that each message is a task of its own", async () => {
   const [first, second] = [connected(), connected()];
   first.queue.push({ do: "undo" });

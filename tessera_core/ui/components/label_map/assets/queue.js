@@ -1,4 +1,4 @@
-// Operations on their way to the server: numbered, repeated until acknowledged, one message in flight.
+// Operations on their way to the server: numbered, repeated until acknowledged, one message with any in flight.
 
 import { newEpoch } from "../../shared/assets/wire.js";
 
@@ -37,6 +37,7 @@ export class Queue {
     this.pending = [];
     this.sent = 0; // number of the last message
     this.seen = 0; // number of the last message the server answered
+    this.carried = 0; // operations in the last message
     this.ack = 0;
     this.want = want;
     this.wantSent = JSON.stringify(want);
@@ -89,7 +90,9 @@ export class Queue {
 
   flush() {
     const want = JSON.stringify(this.want);
-    if (!this.trigger || this.busy || (!this.pending.length && want === this.wantSent)) return;
+    // A click does not wait for the answer to a mere wish.
+    const waits = this.busy && (this.carried > 0 || !this.pending.length);
+    if (!this.trigger || waits || (!this.pending.length && want === this.wantSent)) return;
     const wait = this.away ? this.times.away / 3 : turn && turn !== this ? this.times.turn : 0;
     if (wait) {
       clearTimeout(this.later);
@@ -98,6 +101,7 @@ export class Queue {
     }
     this.wantSent = want;
     this.sent += 1;
+    this.carried = this.pending.length;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.resend(), this.times.resend);
     turn = this;
