@@ -20,6 +20,7 @@ from tessera_core.session.assessor import ERRORS, Insight
 from tessera_core.session.layers import ExtraLayer
 from tessera_core.session.protocol import label_id
 from tessera_core.session.similar import Places, SimilarPixels
+from tessera_core.session.stages import STAGES
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +192,7 @@ def header(
         "version": insight.version,
         "pending": insight.pending and ready,
         "stage": insight.stage,
+        "patient": insight.stage == STAGES["rest"],
         "progress": round(insight.map_progress, 3),
         "problem": relay(insight.problem),
         "score": _score(insight) if ready else None,

@@ -269,6 +269,8 @@ export interface InsightHeader extends Answer {
   version: number;
   pending: boolean;
   stage: string;
+  /** What is being worked out takes a while, so that there is no need to look often. */
+  patient: boolean;
   progress: number;
   problem: string;
   score: Score | null;

@@ -7,6 +7,8 @@ further layers, tools) is a second fragment with its own channel to the browser,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from tessera_core.language import relay, t
@@ -75,7 +77,11 @@ def _map(project: Project) -> None:
     view = live.finer(_protocol(key).view)
     if view is not None:
         name = canvas.chosen(project, scene, satellite=True)
-        where = {**live.picture_header(), "bounds": view.bounds, "version": f"{scene.key}|{name}|{view.bounds}"}
+        where = {
+            **live.picture_header(),
+            "bounds": view.bounds,
+            "version": f"{scene.key}|{name}|{view.bounds}|{view.shape}",
+        }
         label_map.picture(key, f"{pictures[-1]}_view", where, scene.view_png(name, view))
 
 
@@ -114,14 +120,15 @@ def _on_ops(project: Project) -> None:
     """What the browser did, before the fragment runs."""
     key = _key(project)
     session = _session(project, state.scene_for(project))
-    session.assessor.pause()
+    message = label_map.message(key)
+    # Who only looks elsewhere does not label.
+    if isinstance(message, Mapping) and message.get("ops"):
+        session.assessor.pause()
     log, had_map = project.log, not next_step(project.log)
     # Who has that many labels needs no list of next steps, and a click shall not wait for it.
     listed = had_map and len(log.labels) < _STEPS_UP_TO and steps.open_steps(project)
     known = {label.id for label in log.labels} if listed else None
-    protocol = apply_message(
-        log, session.live.display, label_map.message(key), _protocol(key), session.suggested_places
-    )
+    protocol = apply_message(log, session.live.display, message, _protocol(key), session.suggested_places)
     # One assignment each: a run may be interrupted between two.
     st.session_state[_PROTOCOL] = {key: protocol}
     st.session_state[_RUNS] = st.session_state.get(_RUNS, 0) + 1

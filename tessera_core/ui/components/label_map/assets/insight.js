@@ -14,6 +14,7 @@ import { Queue } from "./queue.js";
 
 const QUIET = 700; // milliseconds without a click before anything is asked
 const AGAIN = 450; // between two looks while the answer is being worked out
+const PATIENT = 1500; // the same while that takes long, as the rest of a large region does: a look is in a click's way
 /** @type {LayerName[]} */
 const MADE_ON_WISH = ["dissimilarity", "sets"];
 /** @type {LayerName[]} */
@@ -118,7 +119,7 @@ export class Insight {
     session.view?.pictures.arrange();
     session.panel?.receiveInsight();
     clearTimeout(this.timer);
-    if (header.pending) this.settle(AGAIN);
+    if (header.pending) this.settle(header.patient ? PATIENT : AGAIN);
     else if (shown && header.ready && shown.version !== header.version) this.settle();
   }
 

@@ -159,7 +159,9 @@ export class Pictures {
       this.arrange();
     } else if (known?.v !== header.map.v || known.colours !== colours) {
       this.classMap = { ...header.map, png, header, colours };
-      this.repaint();
+      this.paintMap();
+      // The rest stays as it is until another one comes.
+      if (known?.colours !== colours) this.paintRest();
       return;
     }
     this.view.shown(header);
