@@ -38,7 +38,11 @@ WRITTEN = ".in-store"
 # In the place: whose turn it is, which tiles belong together, the store so far and what is done of its shared shards; and the
 # endings of notes on a tile that cannot be had, and on one whose own shards are written.
 _LOCK, _PLAN, _PART, _SHARDS, _GIVEN_UP, _OWN = ".lock", ".plan.json", ".store", ".shards", ".failed", ".own"
+# In the place: held while the store is made, or its plan.
+_MAKING = ".making"
 _ARRAYS = ("_scales.npy", "_nodata.npy", ".npy")
+# Files of the store whose writer was killed.
+_CUT_SHORT = "*.partial"
 _ENDINGS = (*_ARRAYS, ".json", _GIVEN_UP, _OWN, WRITTEN)
 
 
@@ -67,7 +71,8 @@ class StoreInWaiting:
             InUseError: another run is at it.
         """
         require_replaceable(self.path, None)
-        with self._turn():
+        # Who makes the store holds the second lock only, and then no plan is rewritten.
+        with self._turn(), alone(self.place / _MAKING, passing=True):
             known = self._read_plan()
             others = sorted(set(known) - set(self.names))
             if busy := next((name for name in others if self._worked_on(name)), None):
@@ -83,7 +88,7 @@ class StoreInWaiting:
                         f"changed. Run the earlier command again until it is whole, choose another folder, or delete {self.place}."
                     )
             elif sorted(known) != self.names or any(place is None for place in known.values()):
-                self._write_plan()
+                self._write_plan(known if sorted(known) == self.names else {})
             for name in mine:
                 self._note(name, _GIVEN_UP).unlink(missing_ok=True)
 
@@ -95,14 +100,14 @@ class StoreInWaiting:
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
-    def _write_plan(self) -> None:
-        """Where each tile lies; nothing where that cannot be read: such a tile is named when its turn comes."""
+    def _write_plan(self, known: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Where each tile lies; what is known where that cannot be read, or nothing: such a tile is named when its turn comes."""
         places: dict[str, Place | None] = {}
         for name in self.names:
             try:
                 tile = DPixelTile.open(self._folders[name])
             except TileError:
-                places[name] = None
+                places[name] = _place(known.get(name))
             else:
                 places[name] = Place.of(tile.grid, tile.year)
         StoreGrid.covering(place for place in places.values() if place is not None)
@@ -115,11 +120,7 @@ class StoreInWaiting:
     @cached_property
     def _places(self) -> Mapping[str, Place]:
         plan = self._read_plan()
-        return {
-            name: Place(Grid.from_json(known["grid"]), known["year"])
-            for name, known in plan.items()
-            if known is not None
-        }
+        return {name: place for name, known in plan.items() if (place := _place(known)) is not None}
 
     @cached_property
     def _grid(self) -> StoreGrid:
@@ -252,7 +253,10 @@ class StoreInWaiting:
         if self._opened is None:
             part = self.place / _PART
             (self.place / _SHARDS).mkdir(exist_ok=True)
-            with alone(self.place / ".making", passing=True):
+            with alone(self.place / _MAKING, passing=True):
+                # Until the store is made, another run may have found a place for a tile that we could not read.
+                for name in ("_places", "_grid", "_reaches"):
+                    self.__dict__.pop(name, None)
                 if not part.exists():
                     with atomic_path(part, directory=True) as made:
                         create_store(made, self._grid, self._common(provenance), prefixes)
@@ -330,6 +334,8 @@ class StoreInWaiting:
                         self._write(name, prefixes, among=there)
                 require_replaceable(self.path, None)
                 part = self.place / _PART
+                for cut_short in part.rglob(_CUT_SHORT):
+                    cut_short.unlink()
                 consolidate(part)
                 if self.path.is_dir():
                     shutil.rmtree(self.path)
@@ -349,3 +355,8 @@ class StoreInWaiting:
             if not set(path.name for path in self.place.iterdir()) - {_LOCK}:
                 (self.place / _LOCK).unlink(missing_ok=True)
                 self.place.rmdir()
+
+
+def _place(known: Mapping[str, Any] | None) -> Place | None:
+    """As the plan has it."""
+    return None if known is None else Place(Grid.from_json(known["grid"]), known["year"])

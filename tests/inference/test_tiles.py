@@ -472,6 +472,53 @@ def test_what_lies_beside_a_tile_that_was_given_up_is_written_again_when_that_co
     assert whole_tree(out) == whole_tree(tmp_path / "one")
 
 
+def test_a_tile_that_could_be_read_only_after_a_share_had_begun_loses_no_pixels(
+    tmp_path: Path, loaded: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, folders, out = GenerateOptions(layout="zarr"), neighbours(tmp_path / "tiles"), tmp_path / "many"
+    generate_tiles(folders, loaded, tmp_path / "one", options)
+    hidden, late = tmp_path / "hidden", folders[3]
+    late.rename(hidden)
+    own = StoreInWaiting.require_place
+
+    def meanwhile(store: StoreInWaiting, tile: DPixelTile) -> None:
+        own(store, tile)
+        if hidden.exists():
+            hidden.rename(late)
+            StoreInWaiting(out, folders).begin([late.name])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StoreInWaiting, "require_place", meanwhile)
+        generate_tiles(folders, loaded, out, options, share=Share(1, 2))
+    part = out / ".zarr-tiles/.store/utm31/scales"
+    (part / "0.abc.partial").write_bytes(b"of a run that was killed")
+    generate_tiles(folders, loaded, out, options, share=Share(2, 2))
+    assert whole_tree(out) == whole_tree(tmp_path / "one")
+
+
+def test_what_one_share_can_read_and_the_next_cannot_keeps_its_place(tmp_path: Path) -> None:
+    first, *others = folders = neighbours(tmp_path / "tiles")
+    others[2].rename(tmp_path / "d")
+    StoreInWaiting(tmp_path / "out", folders).begin(["a"])
+    (tmp_path / "d").rename(others[2])
+    first.rename(tmp_path / "a")
+    store = StoreInWaiting(tmp_path / "out", folders)
+    store.begin(["d"])
+    assert sorted(store._places) == ["a", "b", "c", "d"]
+
+
+def test_a_share_goes_on_on_a_machine_that_takes_other_blocks(
+    tmp_path: Path, loaded: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, out = GenerateOptions(layout="zarr"), tmp_path / "out"
+    folders = [make_tile(tmp_path / "a"), make_tile(tmp_path / "b", seed=1, corner=(600_000, 5_600_000))]
+    generate_tiles(folders, loaded, out, options, share=Share(1, 2))
+    assert (out / ".zarr-tiles/a.in-store").is_file()
+    small_blocks(monkeypatch)
+    made = generate_tiles(folders, loaded, out, options)
+    assert [(one.tile, one.computed > 0) for one in made] == [("a", False), ("b", True)]
+
+
 def test_a_tile_that_changed_after_it_was_written_is_told_and_not_mixed_in(
     tmp_path: Path, loaded: LoadedEncoder
 ) -> None:
