@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from tessera_core._utils.atomic import atomic_path, write_text
 from tessera_core.errors import ExportError
 from tessera_core.export.geotiff import GDAL_CACHE, first_line, named_classes, sidecar
+from tessera_core.export.style import write_style
 from tessera_core.export.vrt import write_vrt
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
@@ -65,8 +65,8 @@ def write_one_cog(path: str | Path, files: Sequence[tuple[Path, Grid]], overview
         first = first_line(error)
         raise ExportError(f"{path.name} could not be written: {first}") from error
     style = files[0][0].with_suffix(".qml")
-    if style.is_file() and not path.with_suffix(".qml").exists():
-        shutil.copyfile(style, path.with_suffix(".qml"))
+    if style.is_file():
+        write_style(path, style.read_text(encoding="utf-8", errors="replace"))
     return path
 
 

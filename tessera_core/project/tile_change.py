@@ -504,6 +504,8 @@ def _write_share(
         target = out / f"{pair.name}.tif"
         require_ours(target)
         layer = dataclasses.replace(scene, levels=judgement.levels(_load_measured(_measured_file(out, pair))))
+        # The note of a map at another rate goes first: it would vouch for this one if we were killed before our own.
+        (out / f"{pair.name}.json").unlink(missing_ok=True)
         write_change(target, layer, rate, pair.grid, pair.second.describe().provenance)
         found = np.bincount(layer.classes(rate).reshape(-1), minlength=3)
         called = int(found[2])

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from tessera_core.sources.local.reader import Piece
 
 FORMAT = "tessera-map-tile/1"
+# Folder of notes on tiles that could not be mapped, for the other shares, which would wait for them.
+FAILED = ".failed"
 _LOCK = ".maps.lock"
 
 
@@ -124,14 +126,18 @@ def map_tiles(
     else:
         parts = [task(share, progress=progress, cancelled=cancelled)]
     made = sum(count for count, _ in parts)
-    failed = [*failed, *(one for _, failures in parts for one in failures)]
-    if failed and len(failed) >= len(share.take(pieces)) and not made:
-        raise InputError(failed[0].why)
+    own = [one for _, failures in parts for one in failures]
+    failed += own
+    mine = share.take(pieces)
     digest = _digest(head)
     with alone(out / _LOCK, passing=True):
         # Looked at and written in one turn, so that the share that ends last shows all.
         tiles = {piece.name: known for piece in pieces if (known := _known(out, piece, digest, confidence)) is not None}
         maps = write_virtual(out, tiles, "map", ("", "_confidence") if confidence else ("",))
+        lost = {one.what for one in failed}
+        # Of other shares.
+        there = (piece for piece in pieces if piece.name not in tiles and piece.name not in lost)
+        failed += [one for piece in there if (one := _noted_failure(out, piece, digest, confidence)) is not None]
         lost = {one.what for one in failed}
         waiting = [piece.name for piece in pieces if piece.name not in tiles and piece.name not in lost]
         whole: list[Path] = []
@@ -139,6 +145,8 @@ def map_tiles(
             how = {"": "MODE"} | ({"_confidence": "AVERAGE"} if confidence else {})
             counts = {name: {int(i): n for i, n in tile["classes"].items()} for name, tile in tiles.items()}
             whole = write_whole(out, tiles, "map", how, legend_of(saved), counts)
+    if len(own) == len(mine) and (own or not pieces):
+        raise InputError((own or failed)[0].why)
     return TileMaps(out, tiles, made, maps, waiting, saved.class_names, failed, whole)
 
 
@@ -226,6 +234,11 @@ def _map_share(
             made += 1
         except InputError as error:
             failed.append(Failure(piece.name, str(error)))
+            (out / FAILED).mkdir(exist_ok=True)
+            facts = {"made_of": _made_of(piece, digest, confidence), "why": str(error)}
+            write_json(_failed_file(out, piece), facts)
+        else:
+            _failed_file(out, piece).unlink(missing_ok=True)
     if progress is not None:
         progress(len(mine), len(mine), "")
     return made, failed
@@ -246,6 +259,8 @@ def _map_one(
     made = map_classes_with(raster, saved, legend=legend, cancelled=cancelled)
     target = out / f"{piece.name}.tif"
     require_ours(target)
+    # The note of another head's map goes first: it would vouch for this one if we were killed before our own.
+    (out / f"{piece.name}.json").unlink(missing_ok=True)
     made.write(target, out / f"{piece.name}_confidence.tif" if confidence else None)
     areas = made.areas()
     write_json(
@@ -294,6 +309,20 @@ def _known(out: Path, piece: Piece, digest: str, confidence: bool) -> dict[str, 
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return dict(found) if same and (out / f"{piece.name}.tif").is_file() else None
+
+
+def _failed_file(out: Path, piece: Piece) -> Path:
+    return out / FAILED / f"{piece.name}.json"
+
+
+def _noted_failure(out: Path, piece: Piece, digest: str, confidence: bool) -> Failure | None:
+    """Why a tile could not be mapped by whose turn it was, if it is still the same tile and head."""
+    try:
+        found = json.loads(_failed_file(out, piece).read_text(encoding="utf-8"))
+        same = found["made_of"] == _made_of(piece, digest, confidence)
+        return Failure(piece.name, str(found["why"])) if same else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @functools.lru_cache(maxsize=8)

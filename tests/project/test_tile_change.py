@@ -53,8 +53,12 @@ def run(capsys: pytest.CaptureFixture[str], folder: Path, out: str, *more: str) 
     return code, json.loads(capsys.readouterr().out)
 
 
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_tiles_are_judged_as_one_scene_without_seams(
-    tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, found = run(capsys, tmp_path, "one", "--rate", "0.1", "--one-cog")
     assert (code, found["tiles"], found["waiting"], found["years"]) == (0, 4, [], [2023, 2024])
@@ -80,6 +84,14 @@ def test_tiles_are_judged_as_one_scene_without_seams(
             assert file.overviews(1) == ([2] if SIZE > 512 else [])
     assert [Path(name).name for name in found["whole"]] == ["change_32631.tif", "change_32631_p.tif"]
     before = contents(tmp_path / "one")
+    assert run(capsys, tmp_path, "one", "--rate", "0.1", "--one-cog") == (0, found)
+    assert contents(tmp_path / "one") == before
+    # A run at another rate that was killed between a map and its note does not pass for ours.
+    with monkeypatch.context() as patched:
+        patched.setattr(tile_change, "hectares", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tile_change.change_tiles(tmp_path / "2023", tmp_path / "2024", tmp_path / "one", rate=0.01)
+    assert contents(tmp_path / "one") != before
     assert run(capsys, tmp_path, "one", "--rate", "0.1", "--one-cog") == (0, found)
     assert contents(tmp_path / "one") == before
     # Another rate is another map of what was measured; without that it is measured again.

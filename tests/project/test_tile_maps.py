@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import rasterio
 from affine import Affine
 
+from tessera_core._utils.share import Share
 from tessera_core.cli import main
 from tessera_core.errors import InputError
 from tessera_core.export.geotiff import write_class_map
@@ -19,6 +21,7 @@ from tessera_core.export.one_cog import write_one_cog
 from tessera_core.grid import Grid
 from tessera_core.heads import load_head, predict_raster
 from tessera_core.labels.model import LabelClass
+from tessera_core.project import tile_maps
 from tessera_core.project.tile_maps import map_tiles
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
@@ -61,7 +64,7 @@ def country(tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 def run(capsys: pytest.CaptureFixture[str], folder: Path, out: str, *more: str) -> tuple[int, dict]:
@@ -157,6 +160,61 @@ def test_all_tiles_of_a_coordinate_system_in_one_file(country: Path, capsys: pyt
     words = ["map", country / "E", "--labels", country / "labels.geojson", "--tiles", country / "maps", "--one-cog"]
     assert main([str(word) for word in words]) == 1
     assert "not put together by this command" in capsys.readouterr().err
+
+
+def test_a_map_that_another_head_made_and_did_not_note_is_made_again(
+    country: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(capsys, country, "one")
+    run(capsys, country, "other", "--head", "ridge")
+    heads = [country / out / "head.safetensors" for out in ("one", "other")]
+    out = country / "maps"
+    map_tiles(country / "E", heads[0], out, one_cog=True)
+    before = contents(out)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tile_maps, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            map_tiles(country / "E", heads[1], out, one_cog=True)
+    assert contents(out) != before
+    assert map_tiles(country / "E", heads[0], out, one_cog=True).made == 1
+    assert contents(out) == before
+    # Classes of another legend: the style of the whole is written anew, a person's own is not.
+    style, theirs = out / "map_32631.qml", out / "map_32632.qml"
+    style.write_text(style.read_text().replace("wheat", "rice"))
+    theirs.write_text("<qgis/>")
+    map_tiles(country / "E", heads[1], out, one_cog=True)
+    assert "rice" not in style.read_text()
+    assert theirs.read_text() == "<qgis/>"
+
+
+def test_what_is_done_is_shown_again_beside_a_damaged_tile_and_a_share_knows_what_another_could_not_map(
+    country: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, country, "one")
+    head = country / "one" / "head.safetensors"
+    for number in (2, 3, 4, 5):
+        shutil.rmtree(country / "E" / f"t{number}")
+    values = (country / "E" / "t1" / "scales.npy").read_bytes()
+    (country / "E" / "t1" / "scales.npy").write_bytes(b"no array")
+    for _ in range(2):
+        made = map_tiles(country / "E", head, country / "two", one_cog=True)
+        assert ([*made.tiles], [one.what for one in made.failed], len(made.whole)) == (["t0"], ["t1"], 1)
+    # One that opens and cannot be mapped: its share says so, and the other does not wait for it.
+    (country / "E" / "t1" / "scales.npy").write_bytes(values)
+    (country / "shares").mkdir()
+    (country / "shares" / "t1.tif").write_bytes(b"of another program")
+    with pytest.raises(InputError, match="not made by this command"):
+        map_tiles(country / "E", head, country / "shares", one_cog=True, share=Share(2, 2))
+    made = map_tiles(country / "E", head, country / "shares", one_cog=True, share=Share(1, 2))
+    assert (made.waiting, [one.what for one in made.failed], len(made.whole)) == ([], ["t1"], 1)
+    (country / "shares" / "t1.tif").unlink()
+    made = map_tiles(country / "E", head, country / "shares", one_cog=True, share=Share(2, 2))
+    assert (made.waiting, made.failed, [*made.tiles]) == ([], [], ["t0", "t1"])
+    assert not any((country / "shares" / tile_maps.FAILED).iterdir())
 
 
 def test_overviews_of_the_one_file_hold_classes_and_ground_between_tiles_takes_no_space(tmp_path: Path) -> None:
