@@ -73,9 +73,8 @@ def fit_scene(
         )
     if stable is not None and stable.shape != first.shape:
         raise RasterError(f"The marked areas are {stable.shape} pixels, the region is {first.shape}.")
-    drawn = np.arange(total)
-    if total > SAMPLE:
-        drawn = np.sort(np.random.default_rng(seed).choice(total, SAMPLE, replace=False))
+    rng = np.random.default_rng(seed)
+    drawn = np.sort(rng.choice(total, SAMPLE, replace=False)) if total > SAMPLE else np.arange(total)
     ends = np.cumsum(counts)
     rows = np.searchsorted(ends, drawn, side="right")
     edges = np.searchsorted(rows, np.arange(first.shape[0] + 1))
