@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -107,7 +106,7 @@ def read_parts(
         AssetError, Cancelled: as :func:`read_asset`.
     """
     from rasterio.enums import Resampling
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import RasterioError, RasterioIOError
     from rasterio.vrt import WarpedVRT
 
     wait = FIRST_WAIT_S
@@ -115,27 +114,28 @@ def read_parts(
         if cancelled is not None and cancelled():
             raise Cancelled
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", NotGeoreferencedWarning)
-                with open_remote_raster(address(), gdal_options(timeout_s)) as source:
-                    nodata = source.nodata if source.nodata is not None else (0 if zero_is_nodata else np.nan)
-                    with WarpedVRT(
-                        source,
-                        crs=grid.crs,
-                        transform=grid.transform,
-                        height=grid.height,
-                        width=grid.width,
-                        resampling=Resampling[resampling],
-                        src_nodata=nodata,
-                        nodata=np.nan,
-                        dtype="float32",
-                    ) as warped:
-                        read = [
-                            warped.read(1, window=((rows.start, rows.stop), (cols.start, cols.stop)))
-                            for rows, cols in parts
-                        ]
-                        return read, dict(source.tags())
-        except (RasterioError, NotGeoreferencedWarning, OSError) as error:
+            with open_remote_raster(address(), gdal_options(timeout_s)) as source:
+                # Asked of the file, and not by its warning: what is done with warnings is one for all threads.
+                if source.transform.is_identity and not source.gcps[0] and source.rpcs is None:
+                    raise RasterioIOError("it has no geotransform, ground control points or RPCs")
+                nodata = source.nodata if source.nodata is not None else (0 if zero_is_nodata else np.nan)
+                with WarpedVRT(
+                    source,
+                    crs=grid.crs,
+                    transform=grid.transform,
+                    height=grid.height,
+                    width=grid.width,
+                    resampling=Resampling[resampling],
+                    src_nodata=nodata,
+                    nodata=np.nan,
+                    dtype="float32",
+                ) as warped:
+                    read = [
+                        warped.read(1, window=((rows.start, rows.stop), (cols.start, cols.stop)))
+                        for rows, cols in parts
+                    ]
+                    return read, dict(source.tags())
+        except (RasterioError, OSError) as error:
             log.info("%s, attempt %d of %d: %s", label, attempt, ATTEMPTS, error)
             if attempt == ATTEMPTS:
                 raise AssetError(f"{label} could not be read: {cause_of(error)}") from error
