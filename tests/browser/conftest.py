@@ -17,9 +17,10 @@ from tests.servers import TOKEN, AppServer
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where a test fails, its report says what stood on the page."""
     report = yield
-    studio = getattr(item, "funcargs", {}).get("studio")
-    if report.when == "call" and report.failed and studio is not None:
-        report.sections.append(("what stood on the page", studio.told()))
+    if report.when == "call" and report.failed:
+        for given in getattr(item, "funcargs", {}).values():
+            if hasattr(given, "told"):
+                report.sections.append(("what stood on the page", given.told()))
     return report
 
 

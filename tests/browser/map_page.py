@@ -20,7 +20,7 @@ from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import rgb
-from tests.browser.studio import until
+from tests.browser.studio import told, until
 from tests.servers import TOKEN
 from tests.waiting import PATIENCE_S
 
@@ -128,6 +128,7 @@ def open_map(
         pages.append(MapPage(context, server.url, project.folder, own=bool(screen)))
         return pages[-1]
 
+    make.told = lambda: "\n".join(told(page.page, page.errors) for page in pages)  # type: ignore[attr-defined]
     yield make
     for page in pages:
         page.close()

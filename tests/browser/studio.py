@@ -50,6 +50,15 @@ def clicked(what: Any) -> bool:
     return True
 
 
+def told(page: Any, errors: list[str]) -> str:
+    """The address, what can be read, and what went wrong: for the report of a test that failed."""
+    try:
+        text = page.locator("body").inner_text(timeout=10_000)[:3000]
+    except Exception as error:  # noqa: BLE001  (a page that is gone has its reason)
+        text = f"({error})"
+    return "\n".join([page.url, text, *errors])
+
+
 class Studio:
     """A browser page with the app in it."""
 
@@ -69,12 +78,8 @@ class Studio:
         assert self.errors == []
 
     def told(self) -> str:
-        """The address, what can be read, and what went wrong: for the report of a test that failed."""
-        try:
-            text = self.page.evaluate("() => document.body.innerText")[:3000]
-        except Exception as error:  # noqa: BLE001  (a page that is gone has its reason)
-            text = f"({error})"
-        return "\n".join([self.page.url, text, *self.errors])
+        """For the report of a test that failed."""
+        return told(self.page, self.errors)
 
     # ------------------------------------------------------------- moving about
 
