@@ -263,6 +263,8 @@ class Learner:
             case "answer":
                 self.put_away()
                 for number in range(1, act.n + 1):
+                    # Once enough are answered, the panel comes back and takes the keys.
+                    self.put_away()
                     self.page.get_by_role("button", name=self.say_it("Cannot tell")).wait_for()
                     self.studio.still()
                     self.page.keyboard.press(name)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.studio import PATIENCE_MS, Studio, until
+from tests.browser.studio import PATIENCE_MS, Studio, clicked, until
 from tests.servers import AppServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.soak, pytest.mark.timeout(900)]
@@ -70,9 +70,30 @@ class Learner:
         self.page.get_by_role("button", name="I have it").click()
         told.wait_for(state="hidden")
 
+    def back(self, code: str) -> None:
+        """Come back with nickname and word."""
+        self.studio.open(f"/classroom?join={code}")
+        self.page.get_by_text("I was in this class before").click()
+        self.page.get_by_role("textbox", name="Nickname").last.fill(self.name)
+        self.page.get_by_role("textbox", name="Your word").fill(self.word)
+        self.page.get_by_role("button", name="Come back").click()
+
+    def make_room(self) -> None:
+        """Fold the lesson away, as a phone needs it; it may unfold by itself just when it is pressed."""
+        bar = self.page.locator(".lesson-bar")
+
+        def folded() -> bool:
+            if bar.get_attribute("aria-expanded") == "true":
+                clicked(bar)
+            return bool(bar.get_attribute("aria-expanded") == "false")
+
+        until(self.page, folded, "the panel does not fold")
+
     def label(self) -> None:
         """Two places of each of two classes."""
         self.studio.wait_for_map()
+        if self.phone and self.page.locator(".lesson-panel").count():
+            self.make_room()
         for n, (row, col) in enumerate(PLACES):
             name = ("Water", "Fields")[n // 2]
             self.page.locator(".tl-pick, .tl-chip").filter(has_text=name).first.click()
@@ -223,18 +244,21 @@ def test_a_class_from_the_code_to_the_map_of_all(
         one.context.close()
 
 
-def test_a_class_does_a_lesson_and_is_brought_to_a_step(chromium: Any, server: AppServer, teacher: Any) -> None:
+def test_a_class_of_five_does_a_lesson_is_brought_to_a_step_and_makes_a_map(
+    chromium: Any, server: AppServer, teacher: Any
+) -> None:
     page = teacher
     page.get_by_role("combobox", name="Lesson that they do").click()
     page.get_by_role("option", name="3. Your first map").click()
+    page.get_by_role("textbox", name="Classes of the map").fill("Water, Fields")
     page.get_by_role("button", name="Open the class").click()
     code = code_of(page)
-    learners = [Learner(chromium, server, "Ada", phone=False), Learner(chromium, server, "Bo", phone=True)]
+    learners = [Learner(chromium, server, name, n > 2) for n, name in enumerate(("Ada", "Cy", "Dee", "Bo", "Eve"))]
     for one in learners:
         one.join(code)
         one.page.locator(".lesson-panel").wait_for()
     shot(learners[0].page, "lesson-desk")
-    shot(learners[1].page, "lesson-phone")
+    shot(learners[3].page, "lesson-phone")
 
     # The step of all is on everybody's panel, and on the board and the wall.
     page.get_by_role("combobox", name="Step of the lesson").click()
@@ -247,14 +271,30 @@ def test_a_class_does_a_lesson_and_is_brought_to_a_step(chromium: Any, server: A
             one.page, lambda panel=panel: "Click three places of Water" in panel.inner_text(), "the panel is elsewhere"
         )
     shot(page, "lesson-board")
-    shot(learners[1].page, "lesson-phone-pushed")
+    shot(learners[3].page, "lesson-phone-pushed")
+
+    # They label while the lesson goes on; one drops off, and is where all are on coming back.
+    for one in learners:
+        one.studio.open("/label")
+        one.label()
+    page.get_by_text("5 joined, 5 here now, 20 labels.").wait_for()
+    ada = learners[0]
+    ada.context.close()
+    page.get_by_text("5 joined, 4 here now, 20 labels.").wait_for()
+    ada.come()
+    ada.back(code)
+    ada.page.get_by_text("We are at: Click three places of Water").wait_for()
+    page.get_by_text("5 joined, 5 here now, 20 labels.").wait_for()
+    page.get_by_role("button", name="Make the map of the class").click()
+    page.get_by_text("of the votes of 5 learners").wait_for()
+    shot(page, "lesson-consensus")
     page.get_by_role("button", name="Projector view").click()
-    page.get_by_text(re.compile(r"Click three places of Water: 2")).wait_for()
+    page.get_by_text(re.compile(r"Click three places of Water: [1-5]")).wait_for()
     shot(page, "lesson-wall")
 
     # The same class in German.
     page.goto(f"{server.url}/classroom?lang=de")
-    page.get_by_text("2 beigetreten").first.wait_for()
+    page.get_by_text("5 beigetreten").first.wait_for()
     shot(page, "lesson-board-de")
     for one in learners:
         one.studio.close()
