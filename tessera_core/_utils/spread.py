@@ -6,9 +6,10 @@ lost is simply begun again. Nothing but names and paths travels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, as_completed
+from collections.abc import Callable, Iterable
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from dataclasses import dataclass
+from typing import Any
 
 from tessera_core._utils.share import Share
 from tessera_core.errors import Cancelled, ExportError, InputError, TesseraError
@@ -97,10 +98,10 @@ def spread[R](
                     failure = error
                     continue
                 except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    _call_off(futures)
                     raise
                 if isinstance(found, _Refused):
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    _call_off(futures)
                     raise (InputError if found.input else ExportError)(found.message)
                 done[futures[future]] = found
                 if progress is not None:
@@ -115,3 +116,9 @@ def spread[R](
                     "Run the same command again, with fewer --workers: what was finished is kept."
                 ) from failure
     return [done[part] for part in parts]
+
+
+def _call_off(futures: Iterable[Future[Any]]) -> None:
+    """Let what has not begun not begin; not every executor can say so of all at once."""
+    for future in futures:
+        future.cancel()

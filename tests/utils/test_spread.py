@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from tessera_core._utils.share import Share
-from tessera_core._utils.spread import spread
+from tessera_core._utils.spread import processes, spread
 from tessera_core.errors import Cancelled, ExportError, InputError, MixedDatasetsError
 
 THINGS = list(range(11))
@@ -58,8 +58,9 @@ def test_any_executor_does_every_thing_once_and_in_order() -> None:
 
 
 def test_a_refusal_arrives_as_its_sentence_and_a_stop_as_a_stop() -> None:
-    with pytest.raises(InputError, match="one and another cannot be mixed"):
-        spread(refusing, Share(), 2, executor=threads)
+    for executor in (threads, processes):
+        with pytest.raises(InputError, match="one and another cannot be mixed"):
+            spread(refusing, Share(), 2, executor=executor)
     with pytest.raises(Cancelled):
         spread(names, Share(), 2, executor=threads, cancelled=lambda: True)
 
