@@ -41,6 +41,7 @@ _LOCK, _PLAN, _PART, _SHARDS, _GIVEN_UP, _OWN = ".lock", ".plan.json", ".store",
 # In the place: held while the store is made, or its plan.
 _MAKING = ".making"
 _ARRAYS = ("_scales.npy", "_nodata.npy", ".npy")
+_TRIES = 20
 # Files of the store whose writer was killed.
 _CUT_SHORT = "*.partial"
 _ENDINGS = (*_ARRAYS, ".json", _GIVEN_UP, _OWN, WRITTEN)
@@ -72,7 +73,7 @@ class StoreInWaiting:
         """
         require_replaceable(self.path, None)
         # Who makes the store holds the second lock only, and then no plan is rewritten.
-        with self._turn(), alone(self.place / _MAKING, passing=True):
+        with self._turn(), self._errors_told(), alone(self.place / _MAKING, passing=True):
             known = self._read_plan()
             others = sorted(set(known) - set(self.names))
             if busy := next((name for name in others if self._worked_on(name)), None):
@@ -285,11 +286,15 @@ class StoreInWaiting:
     def _turn(self) -> ExitStack:
         """The lock of the place, held until the returned context ends."""
         stack = ExitStack()
-        try:
-            self.place.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(alone(self.place / _LOCK))
-        except OSError as error:
-            raise ExportError(f"Cannot write in {self.place.parent}: {error.strerror or error}.") from error
+        for left in reversed(range(_TRIES)):
+            try:
+                self.place.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(alone(self.place / _LOCK))
+                break
+            except OSError as error:
+                # Another run that is done removes the place, perhaps just after we made it.
+                if not left or not isinstance(error, FileNotFoundError):
+                    raise ExportError(f"Cannot write in {self.place.parent}: {error.strerror or error}.") from error
         return stack
 
     @contextmanager
