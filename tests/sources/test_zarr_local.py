@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 from affine import Affine
 
 from tessera_core.cli import main
@@ -12,7 +13,7 @@ from tessera_core.grid import Grid
 from tessera_core.inference.layouts import write_zarr
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.sources.local.open import find_years, left_out, open_embeddings
+from tessera_core.sources.local.open import find_pieces, find_years, left_out, open_embeddings
 from tessera_core.sources.local.zarr import provenance_of
 
 
@@ -28,6 +29,10 @@ def make(year=2023, crs="EPSG:32631", north=5_600_000, col=0, seed=0, shape=(70,
     scales[3:6, 7:9] = np.nan
     grid = Grid(crs, Affine(10, 0, 500_000 + 10 * col, 0, -10, north), shape)
     return EmbeddingRaster(codes, scales, grid, Provenance("tessera", "2.0", "2B-L", year=year))
+
+
+def piece(store):
+    return find_pieces(store)[0][0]
 
 
 def equal(got, want):
@@ -52,6 +57,16 @@ def test_a_store_is_cropped_to_its_data_and_read_back(tmp_path):
 def test_more_than_one_shard(tmp_path):
     raster = make(shape=(300, 530))
     equal(open_embeddings(write_zarr(tmp_path / "s.zarr", [raster])), raster)
+
+
+def test_pixels_that_change_change_the_source_that_maps_are_stamped_with(tmp_path):
+    store = write_zarr(tmp_path / "s.zarr", [make(shape=(300, 530))])
+    before = piece(store).source.stat()
+    assert piece(store).source.stat() == before
+    scales = zarr.open_group(store, mode="r+")["utm31/scales"]
+    scales[0, :256, :256] = scales[0, :256, :256] * 2
+    after = piece(store).source.stat()
+    assert (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
 
 
 def test_neighbours_in_one_zone_are_one_raster(tmp_path):

@@ -67,8 +67,8 @@ class ZarrPiece:
 
     @property
     def source(self) -> Path:
-        """The metadata of the zone's group."""
-        return self.path / "zarr.json"
+        """The newest of the files of scales, which come with every pixel; the metadata stay as they are when those change."""
+        return max(_sources(self.path), key=lambda file: file.stat().st_mtime_ns, default=self.path / "zarr.json")
 
     def describe(self) -> Description:
         """By the metadata alone; see :func:`survey`."""
