@@ -143,6 +143,13 @@ class AppServer:
         """What the server printed, since :meth:`forget_output` where that was called."""
         return self._log.read_bytes()[self._told :].decode("utf-8", "replace")
 
+    def told(self) -> str:
+        """What it printed last, and what its threads are at: for the report of a test that failed."""
+        if self.process is not None and hasattr(signal, "SIGUSR2"):
+            self.process.send_signal(signal.SIGUSR2)
+            time.sleep(1)
+        return self.output()[-12_000:]
+
     def forget_output(self) -> None:
         """From now on :meth:`output` is of what comes after."""
         self._told = self._log.stat().st_size

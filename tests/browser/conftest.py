@@ -15,12 +15,12 @@ from tests.servers import TOKEN, AppServer
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where a test fails, its report says what stood on the page."""
+    """Where a test fails, its report says what stood on the page, and what the server was at."""
     report = yield
     if report.when == "call" and report.failed:
-        for given in getattr(item, "funcargs", {}).values():
+        for name, given in getattr(item, "funcargs", {}).items():
             if hasattr(given, "told"):
-                report.sections.append(("what stood on the page", given.told()))
+                report.sections.append((f"what the {name} tells", given.told()))
     return report
 
 

@@ -8,9 +8,12 @@ Standard library only, and quick to import.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import faulthandler
 import os
 import platform
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
@@ -84,6 +87,10 @@ def install() -> None:
     if not getattr(sys, "_tessera_guard", False):
         sys._tessera_guard = True  # type: ignore[attr-defined]
         sys.addaudithook(_guard)
+        # Who wants to know what a server waits for asks by this signal: what each thread does goes to its log.
+        if hasattr(signal, "SIGUSR2"):
+            with contextlib.suppress(AttributeError, OSError, RuntimeError, ValueError):  # no stderr to write to
+                faulthandler.register(signal.SIGUSR2)
         if without := os.environ.get("TESSERA_GUARD_WITHOUT"):
             sys.meta_path[:] = [_Without(without.split(","))]  # type: ignore[list-item]
 
