@@ -21,7 +21,9 @@ from tessera_core.types import BBox, Doubles
 MERCATOR = "EPSG:3857"
 # Half the width of the Web Mercator world, metres; coordinates beyond it mean a pole or a wrapped antimeridian.
 WORLD = 20_037_508.342789244
+# Nodes of the table lie at most so many pixels of the display apart, and so many of the scene's.
 NODE_STEP = 32
+NODE_GROUND = 128
 MAX_PIXELS = 4_000_000
 VIEW_PIXELS = 1_500_000
 
@@ -191,10 +193,10 @@ class DisplayGrid:
             inside = ((down >= 0) & (down < height))[:, None] & ((across >= 0) & (across < width))
             index = np.where(inside, down[:, None] * width + across, height * width).astype(np.int32)
         else:
-            # The map is so smooth that exact values every 32 pixels and straight lines between them are right to
-            # thousandths of a pixel, and hundreds of times quicker than transforming each pixel.
-            node_x, weights_x = _nodes(xs)
-            node_y, weights_y = _nodes(ys)
+            # The map is so smooth that exact values at nodes and straight lines between them are right to hundredths
+            # of a pixel, and hundreds of times quicker than transforming each pixel.
+            node_x, weights_x = _nodes(xs, NODE_GROUND * self.pixel_size)
+            node_y, weights_y = _nodes(ys, NODE_GROUND * self.pixel_size)
             rows_at, cols_at = self.to_pixel(*np.meshgrid(node_x, node_y))
             rows = np.floor(weights_y @ rows_at @ weights_x.T)
             cols = np.floor(weights_y @ cols_at @ weights_x.T)
@@ -227,9 +229,14 @@ def _fits_mercator(grid: Grid) -> bool:
     return bool(np.abs(y).max() < WORLD and np.abs(x).max() <= WORLD and np.ptp(x) < WORLD)
 
 
-def _nodes(values: Doubles) -> tuple[Doubles, Doubles]:
-    """Evenly spaced nodes over ``values`` (sorted, even) and the (len(values), nodes) linear interpolation weights."""
-    count = max(2, len(values) // NODE_STEP + 1)
+def _nodes(values: Doubles, apart: float) -> tuple[Doubles, Doubles]:
+    """Evenly spaced nodes over ``values`` (sorted, even) and the (len(values), nodes) linear interpolation weights.
+
+    Nodes lie at most ``NODE_STEP`` values and the length ``apart`` from each other: of a thinned view the values
+    themselves lie far apart on the ground, where a straight line is no longer right.
+    """
+    needed = int(np.ceil(abs(values[-1] - values[0]) / apart)) + 1
+    count = max(2, len(values) // NODE_STEP + 1, min(len(values), needed))
     nodes = np.linspace(values[0], values[-1], count)
     position = np.linspace(0, count - 1, len(values)) if len(values) > 1 else np.zeros(1)
     left = np.minimum(position.astype(np.intp), count - 2)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -197,6 +197,8 @@ GRIDS = [RASTER.grid, Grid("EPSG:32631", Affine(10, 0, 3e5, 0, -10, 8e6), (300, 
 
 
 @settings(max_examples=40, deadline=None)
+# A thinned view far from the equator, whose nodes lay 340 pixels of the scene apart.
+@example(grid=GRIDS[1], corner=(0.0, 0.0), extent=(0.5, 1.125), size=(31, 5))
 @given(
     grid=st.sampled_from(GRIDS),
     corner=st.tuples(st.floats(-0.2, 1), st.floats(-0.2, 1)),
