@@ -40,7 +40,7 @@ from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting import OWN, VARIABLE, Person, hosted, offers_embeddings, owner_token, server_secret, settings
 from tessera_core.language import best, using
 from tessera_core.project.imagery import TILES_ROUTE, served_tile
-from tessera_core.ui import early, keeper, replies, scripts, seats, sessions
+from tessera_core.ui import browser_cache, early, keeper, replies, scripts, seats, sessions
 from tessera_core.ui.asgi import (
     LANGUAGE_COOKIE,
     App,
@@ -462,6 +462,7 @@ async def lifespan(app: object) -> AsyncIterator[None]:
     strangers = decide()
     sessions.serve(asyncio.get_running_loop())
     replies.keep()
+    browser_cache.keep()
     port = config.get_option("server.port")
     host = str(config.get_option("server.address") or "localhost")
     host = f"[{host}]" if ":" in host else host

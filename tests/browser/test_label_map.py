@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
@@ -215,6 +216,44 @@ def test_nothing_is_lost_when_the_server_dies_and_comes_back(open_map: Callable[
     page.acked(4)
     assert len(page.log().labels) == 4
     assert len({label.id for label in page.log().labels}) == 4
+
+
+def test_over_a_slow_line_another_page_and_back_again_shows_the_map(open_map: Callable[..., MapPage]) -> None:
+    page = open_map()
+    held: list[bytes] | None = None
+    lines: list[Any] = []
+
+    def delay(line: Any) -> None:
+        server = line.connect_to_server()
+        lines.append(line)
+        line.on_message(server.send)
+        server.on_message(lambda message: line.send(message) if held is None else held.append(message))
+
+    page.page.route_web_socket("**/_stcore/stream*", delay)
+    page.open()
+    # Each label is a run; what belongs to none of them is not thrown away meanwhile.
+    for number, (key, x, y) in enumerate(PLACES[:4], start=1):
+        page.page.keyboard.press(key)
+        page.click(x, y)
+        page.acked(number)
+    held = []
+    links = page.page.get_by_test_id("stTopNavLink")
+    links.filter(has_text="Data").click()
+    # All of that page is under way when the person turns back.
+    page.until(lambda: any(_ends_a_run(message) for message in held or []), "the other page is not made")
+    links.filter(has_text="Label").click()
+    page.page.wait_for_timeout(500)
+    slow, held = held, None
+    for message in slow:
+        lines[-1].send(message)
+    page.ready()
+    page.until(lambda: page.has("classes"), "no class map")
+    assert page.counts() == [2, 2, 0]
+
+
+def _ends_a_run(message: bytes) -> bool:
+    said = ForwardMsg.FromString(message)
+    return said.WhichOneof("type") == "script_finished" and said.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
 
 
 def test_confidence_threshold_and_swipe_need_no_label(open_map: Callable[..., MapPage]) -> None:
