@@ -22,7 +22,7 @@ from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.labels.features import Feature, fields_of
 from tessera_core.labels.files import read_features
-from tessera_core.labels.model import clean_name
+from tessera_core.labels.model import SAMPLED, clean_name
 
 ENDINGS = (".csv", ".geojson", ".kml")
 CANNOT_TELL = ("cannot tell", "can not tell", "can't tell", "unknown", "unsure")
@@ -55,15 +55,16 @@ def sample_text(sample: Sample, grid: Grid, ending: str, title: str = "Places") 
     if ending == ".csv":
         out = io.StringIO()
         table = csv.writer(out, lineterminator="\n")
-        table.writerow(("LON", "LAT", "PLOTID"))
-        table.writerows(quoted_row((f"{x:.7f}", f"{y:.7f}", number)) for number, x, y in places)
+        # The first three are Collect Earth Online's, which takes further columns along.
+        table.writerow(("LON", "LAT", "PLOTID", "origin"))
+        table.writerows(quoted_row((f"{x:.7f}", f"{y:.7f}", number, SAMPLED)) for number, x, y in places)
         return out.getvalue()
     if ending == ".geojson":
         features = [
             {
                 "type": "Feature",
                 "geometry": {"type": "Point", "coordinates": [x, y]},
-                "properties": {"PLOTID": number, "class": None},
+                "properties": {"PLOTID": number, "class": None, "origin": SAMPLED},
             }
             for number, x, y in places
         ]
@@ -81,7 +82,8 @@ def _kml(places: Sequence[tuple[int, float, float]], title: str) -> str:
         mark = SubElement(document, "Placemark")
         SubElement(mark, "name").text = str(number)
         data = SubElement(mark, "ExtendedData")
-        SubElement(SubElement(data, "Data", name="PLOTID"), "value").text = str(number)
+        for key, value in (("PLOTID", str(number)), ("origin", SAMPLED)):
+            SubElement(SubElement(data, "Data", name=key), "value").text = value
         SubElement(SubElement(mark, "Point"), "coordinates").text = f"{x:.7f},{y:.7f}"
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 

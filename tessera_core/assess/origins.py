@@ -52,11 +52,21 @@ def by_origin(held: HeldOut) -> Weighed:
     if weight is not None:
         return Weighed(replace(held, weight=weight), suggested, "weighed")
     own = judged[~chosen[judged]]
-    if len(np.unique(held.samples.groups[own])) < LEAST_OWN or len(np.unique(held.samples.y[own])) < 2:
+    if not judge_alone(held.samples.groups[own], held.samples.y[own]):
         return Weighed(held, suggested, "")
     fold = held.fold.copy()
     fold[chosen] = -1
     return Weighed(replace(held, fold=fold), suggested, "left out")
+
+
+def judge_alone(groups: NDArray[np.integer], y: NDArray[np.integer]) -> bool:
+    """Whether labels that the app did not suggest are enough to judge a map without those that it did.
+
+    Args:
+        groups: int (N,), which label each of their pixels is of.
+        y: int (N,), their classes.
+    """
+    return len(np.unique(groups)) >= LEAST_OWN and len(np.unique(y)) >= 2
 
 
 def by_sureness(held: HeldOut) -> NDArray[np.float64] | None:

@@ -70,8 +70,6 @@ class Reference:
         """The pixels that labels (in painting order, coordinates in the CRS of ``grid``) cover; there may be none."""
         pixels = label_pixels(labels, grid)
         points = any(labels[i].kind == "point" for i in np.unique(pixels.label_index).tolist())
-        chosen = np.array([label.origin == SUGGESTION for label in labels], bool)
-        suggested = chosen[pixels.label_index] if chosen.any() else None
         return cls(
             pixels.rows,
             pixels.cols,
@@ -80,7 +78,7 @@ class Reference:
             list(classes),
             points,
             report,
-            suggested=suggested,
+            suggested=suggested_pixels(labels, pixels.label_index),
         )
 
     @property
@@ -178,6 +176,20 @@ class Reference:
             weight=np.ones(int(usable.sum())) if self.by_pixel else None,
             suggested=None if self.suggested is None else self.suggested[usable],
         )
+
+
+def suggested_pixels(labels: Sequence[Label], label_index: NDArray[np.integer]) -> NDArray[np.bool_] | None:
+    """Which pixels are of labels where the app suggested to label.
+
+    Args:
+        labels: all of them.
+        label_index: int (N,), which of them each pixel is of.
+
+    Returns:
+        bool (N,); None where no label is.
+    """
+    chosen = np.array([label.origin == SUGGESTION for label in labels], bool)
+    return chosen[label_index] if chosen.any() else None
 
 
 def read_reference(

@@ -29,11 +29,34 @@ from tessera_core.errors import InputError
 from tessera_core.gate import is_missing, read_bytes
 from tessera_core.types import Doubles
 
-SEED, DRAWS = 20_261_201, 2000
-# Each draw of two people takes a second.
-PEOPLE_DRAWS, NUMBERS_DRAWS = 200, 40
-SOURCES = ("assess/*.py", "analysis/*.py", "heads/**/*.py", "project/regress.py", "bench/trust*.py")
-"""Of what a result depends on, below the package."""
+SEED, DRAWS = 20_261_201, 500
+# Landscapes are dearer than draws: one for so many.
+DRAWS_A_LANDSCAPE = 5
+_HEADS = ("heads/**/*.py", "assess/samples.py", "assess/splits.py", "assess/evaluate.py")
+SOURCES = {
+    "regions": ("assess/intervals.py", "assess/area.py", "assess/designs.py", "bench/trust.py"),
+    "ways": (
+        *(f"assess/{name}.py" for name in ("intervals", "area", "designs", "interpreters", "sequential", "two_maps")),
+        "assess/certified.py",
+        "bench/trust_ways.py",
+    ),
+    "numbers": (
+        *_HEADS,
+        "assess/regression.py",
+        "assess/region_mean.py",
+        "analysis/change/*.py",
+        "project/regress.py",
+        "bench/trust_numbers.py",
+    ),
+    "scores": (
+        *_HEADS,
+        *(f"assess/{name}.py" for name in ("crossfit", "live", "metrics", "origins")),
+        "analysis/active_learning.py",
+        "bench/trust_numbers.py",
+        "bench/trust_scores.py",
+    ),
+}
+"""Of what the parts of a result depend on, below the package."""
 MARK = "<!-- tessera bench trust -->"
 
 
@@ -120,17 +143,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     draws = getattr(args, "draws", None) or (DRAWS // 10 if getattr(args, "quick", False) else DRAWS)
     if draws < 20:
         raise InputError("A share of fewer than 20 draws says nothing; ask for more.")
-    once = Once(getattr(args, "state", None), f"{SEED}, {draws} draws, {fingerprint()}")
-    result = measure(REGIONS, draws, once=once)
+    kept = Once(getattr(args, "state", None), f"{SEED}, {draws} draws")
+    once = {part: kept.resting_on(fingerprint(part)) for part in SOURCES}
+    result = measure(REGIONS, draws, once=once["regions"])
     planned = [
         (one.title, np.array(one.sizes), np.diag(np.array(one.truth)), one.places)
         for one in REGIONS
         if one.title.endswith("as planned (257)")
     ]
-    few = {name: max(n * draws // DRAWS, 2) for name, n in (("people", PEOPLE_DRAWS), ("numbers", NUMBERS_DRAWS))}
-    result |= once("ways", lambda: trust_ways.measure(few["people"], draws // 10, SEED, planned))
-    result |= once("numbers", lambda: trust_numbers.measure(few["numbers"], SEED))
-    result |= once("scores", lambda: trust_scores.measure(few["numbers"], SEED))
+    result |= trust_ways.measure(draws, SEED, planned, once["ways"])
+    result |= once["numbers"]("numbers", lambda: trust_numbers.measure(draws // DRAWS_A_LANDSCAPE, SEED))
+    result |= once["scores"]("scores", lambda: trust_scores.measure(draws // DRAWS_A_LANDSCAPE, SEED))
     more = [one for module in (trust_ways, trust_numbers, trust_scores) for one in module.tables(result)]
     result["table"] = "\n".join([result["table"], *more])
     markdown = getattr(args, "markdown", None)
@@ -139,12 +162,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def fingerprint() -> str:
-    """Of what is measured and of the source that measures it: what another method gave is no row of this one."""
+def fingerprint(part: str) -> str:
+    """Of what a part measures and of the source that measures it: what another method gave is no row of this one.
+
+    Args:
+        part: of :data:`SOURCES`.
+    """
     core = Path(__file__).parents[1]
-    measured = (REGIONS, trust_scores.ROWS, trust_numbers.PLOTS, trust_numbers.YEARS, trust_ways.TWO, trust_ways.THREE)
+    measured = (REGIONS, trust_scores.ROWS, trust_numbers.PLOTS, trust_numbers.YEARS, trust_ways.PEOPLE)
     digest = hashlib.sha256(repr(measured).encode())
-    for path in sorted(path for pattern in SOURCES for path in core.glob(pattern)):
+    for path in sorted({path for pattern in SOURCES[part] for path in core.glob(pattern)}):
         digest.update(read_bytes(path, InputError))
     return digest.hexdigest()[:16]
 
@@ -172,6 +199,12 @@ class Once:
                 write_json(self._path, self._known)
         found: T = self._known[name]
         return found
+
+    def resting_on(self, source: str) -> Once:
+        """The same file for what depends on something more."""
+        other = Once(None, f"{self._key}, {source}")
+        other._path, other._known = self._path, self._known
+        return other
 
 
 def measure(regions: Sequence[Checked], draws: int, seed: int = SEED, *, once: Once | None = None) -> dict[str, Any]:

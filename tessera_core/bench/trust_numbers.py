@@ -29,6 +29,8 @@ PLOTS = (
     ("by chance", 50),
     ("by chance", 200),
     ("five on a heap", 50),
+    ("five on a heap", 150),
+    ("five on a heap", 250),
     ("ten in a field", 100),
 )
 
@@ -110,6 +112,7 @@ def plots(draws: int, seed: int) -> list[dict[str, Any]]:
                 "mean_holds": round(float(np.mean(means)), 3) if means else None,
                 "r2": round(float(np.nanmean(r2)), 3),
                 "r2_true": round(float(np.mean(true)), 3),
+                "map_r2_given": len(whole),
                 "map_r2": round(float(np.mean([one for one, _, _ in whole])), 3) if whole else None,
                 "map_r2_holds": round(float(np.mean([one for _, one, _ in whole])), 3) if whole else None,
                 "map_r2_width": round(float(np.median([one for _, _, one in whole])), 2) if whole else None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from tessera_core.assess.area import assess_sample
 from tessera_core.assess.certified import certify, violation
 from tessera_core.assess.designs import looking_order
 from tessera_core.assess.interpreters import Opinions, interpret
+from tessera_core.assess.intervals import mean_interval
 from tessera_core.assess.sequential import until_sure
 from tessera_core.assess.two_maps import p_at_any_time, p_value
 from tessera_core.types import Doubles
@@ -22,17 +24,21 @@ TWO = ((0.7, 0.3), ((0.93, 0.07), (0.10, 0.90)), (105, 45))
 THREE = ((0.6, 0.3, 0.1), ((0.90, 0.05, 0.05), (0.08, 0.85, 0.07), (0.10, 0.10, 0.80)), (120, 60, 30))
 Region = tuple[str, Doubles, Doubles, tuple[int, ...]]
 World = tuple[tuple[float, ...], tuple[tuple[float, ...], ...], tuple[int, ...]]
+Asked = tuple[str, World, float, bool]
+PEOPLE: tuple[Asked, ...] = (
+    ("2 classes, 150 places, 30 % by two, settled", TWO, 0.3, True),
+    ("2 classes, 150 places, all by two, not settled", TWO, 1.0, False),
+    ("3 classes, 210 places, 20 % by two, settled", THREE, 0.2, True),
+    ("3 classes, 210 places, 30 % by two, not settled", THREE, 0.3, False),
+)
+# Comparisons of two maps take no time: so many for each draw of the rest.
+COMPARISONS = 4
 
 
-def people(draws: int, seed: int) -> list[dict[str, Any]]:
+def people(draws: int, seed: int, asked: tuple[Asked, ...] = PEOPLE) -> list[dict[str, Any]]:
     """Coverage with and without what people are wrong by: ``holds`` and ``plain_holds``, with widths, of what is estimated."""
     rows = []
-    for title, world, doubled, settled in (
-        ("2 classes, 150 places, 30 % by two, settled", TWO, 0.3, True),
-        ("2 classes, 150 places, all by two, not settled", TWO, 1.0, False),
-        ("3 classes, 210 places, 20 % by two, settled", THREE, 0.2, True),
-        ("3 classes, 210 places, 30 % by two, not settled", THREE, 0.3, False),
-    ):
+    for title, world, doubled, settled in asked:
         rng = np.random.default_rng(seed)
         kept: dict[str, list[tuple[float, float, float, float]]] = {}
         sizes, truth = np.array(world[0]), np.array(world[1])
@@ -123,11 +129,28 @@ def stopping(draws: int, seed: int, regions: list[Region]) -> list[dict[str, Any
                 "region": title,
                 "holds": _share(np.array(held)),
                 "stop": round(float(np.mean(stops))),
+                "fixed": fixed_places(sizes, right, places, draws, seed),
                 "width": round(float(np.median(narrow)), 3),
                 "earlier_width": round(float(np.median(other)), 3),
             }
         )
     return rows
+
+
+def fixed_places(
+    sizes: Doubles, right: Doubles, places: tuple[int, ...], draws: int, seed: int, margin: float = 0.05
+) -> int | None:
+    """Places of a sample answered to its end, divided as ``places`` are, whose interval has a mean half width of ``margin``.
+
+    To the nearest 5; None where twice as many as ``places`` are too few.
+    """
+    rng, total = np.random.default_rng((seed, 5)), sum(places)
+    for n in range(20, 2 * total, 5):
+        each = np.maximum(np.round(n * np.array(places) / total), 2).astype(int)
+        low, high = mean_interval(rng.binomial(each, right, (draws, len(each))).astype(float), each, sizes)
+        if float((high - low).mean()) <= 2 * margin:
+            return n
+    return None
 
 
 def verdicts(draws: int, seed: int) -> list[dict[str, Any]]:
@@ -196,11 +219,14 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
         "",
         "Label until sure: holds at every answer at once, places to ± 5 points (all where it was not reached), width at the end:",
         "",
-        "| region and sample | holds | places to ± 5 | width | width of the bet on every stratum |",
-        "|---|---|---|---|---|",
+        "| region and sample | holds | places to ± 5 | a sample answered to its end takes | width | width of one bet a stratum |",
+        "|---|---|---|---|---|---|",
     )
     for row in result["stopping"]:
-        yield f"| {row['region']} | {row['holds']:.3f} | {row['stop']} | {row['width']:.3f} | {row['earlier_width']:.3f} |"
+        yield (
+            f"| {row['region']} | {row['holds']:.3f} | {row['stop']} | {row['fixed']} | {row['width']:.3f} "
+            f"| {row['earlier_width']:.3f} |"
+        )
     yield from (
         "",
         "Which of two maps, called at a risk of 5 %:",
@@ -225,16 +251,24 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
     draws = result["ways_draws"]
     yield from (
         "",
-        f"{draws['people']} draws of two people, {draws['others']} of the others (verdicts ten times as many).",
+        f"{draws} draws of each (of a share of .95 the standard error is {(0.0475 / draws) ** 0.5:.3f}), {COMPARISONS * draws} of "
+        "which of two maps.",
     )
 
 
-def measure(people_draws: int, draws: int, seed: int, regions: list[Region]) -> dict[str, Any]:
-    """All four, as a JSON object with ``people``, ``stopping``, ``verdicts``, ``parts`` and ``ways_draws``."""
+def measure(
+    draws: int, seed: int, regions: list[Region], once: Callable[[str, Callable[[], Any]], Any] | None = None
+) -> dict[str, Any]:
+    """All four, as a JSON object with ``people``, ``stopping``, ``verdicts``, ``parts`` and ``ways_draws``.
+
+    Args:
+        once: keeps a part by its name as it is done.
+    """
+    once = once or (lambda _, make: make())
     return {
-        "ways_draws": {"people": people_draws, "others": draws},
-        "people": people(people_draws, seed),
-        "stopping": stopping(draws, seed, regions),
-        "verdicts": verdicts(10 * draws, seed),
-        "parts": parts(draws, seed),
+        "ways_draws": draws,
+        "people": [row for one in PEOPLE for row in once(one[0], functools.partial(people, draws, seed, (one,)))],
+        "stopping": once("stopping", lambda: stopping(draws, seed, regions)),
+        "verdicts": once("verdicts", lambda: verdicts(COMPARISONS * draws, seed)),
+        "parts": once("parts", lambda: parts(draws, seed)),
     }

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.assess.reference import Reference
+from tessera_core.assess.reference import Reference, suggested_pixels
 from tessera_core.classroom.matching import Legend
 from tessera_core.classroom.work import Work
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.types import Cancel
+from tessera_core.types import Bools, Cancel
 
 if TYPE_CHECKING:
     from tessera_core.assess.live import LiveScore
@@ -68,6 +68,7 @@ def pool(works: Sequence[Work], legend: Legend, grid: Grid) -> PooledLabels:
         grid: of its embeddings.
     """
     pieces, unmatched, groups = [], 0, 0
+    chosen: list[Bools] = []
     for work in sorted(works, key=lambda work: work.learner):
         found = label_pixels(work.labels, grid)
         ids = legend.tables[work.learner][found.class_ids]
@@ -76,6 +77,8 @@ def pool(works: Sequence[Work], legend: Legend, grid: Grid) -> PooledLabels:
         groups = int(group.max(initial=groups - 1)) + 1
         unmatched += int((ids == 0).sum())
         pieces.append(np.stack([flat, ids.astype(np.int64), group])[:, ids > 0])
+        suggested = suggested_pixels(work.labels, found.label_index)
+        chosen.append(np.zeros(int((ids > 0).sum()), bool) if suggested is None else suggested[ids > 0])
     flat, ids, group = np.concatenate(pieces, axis=1) if pieces else np.zeros((3, 0), np.int64)
     pixels, pixel = np.unique(flat, return_inverse=True)
     position = np.zeros(256, np.int64)
@@ -86,9 +89,9 @@ def pool(works: Sequence[Work], legend: Legend, grid: Grid) -> PooledLabels:
     most = votes.max(1, initial=0)
     winners = votes == most[:, None]
     decided, contested = winners.sum(1) == 1, (votes > 0).sum(1) > 1
-    chosen = votes.argmax(1)
+    winner = votes.argmax(1)
     # Of the labels that gave a pixel its class, the first one has it.
-    gave = decided[pixel] & (position[ids] == chosen[pixel])
+    gave = decided[pixel] & (position[ids] == winner[pixel])
     kept, first = np.unique(pixel[gave], return_index=True)
     rows, cols = np.divmod(pixels[kept], grid.width)
     disputes: Counter[tuple[str, str]] = Counter()
@@ -98,10 +101,11 @@ def pool(works: Sequence[Work], legend: Legend, grid: Grid) -> PooledLabels:
     reference = Reference(
         rows,
         cols,
-        np.array(order, np.uint8)[chosen[kept]] if order else np.zeros(0, np.uint8),
+        np.array(order, np.uint8)[winner[kept]] if order else np.zeros(0, np.uint8),
         group[gave][first],
         list(legend.classes),
         points=any(label.kind == "point" for work in works for label in work.labels),
+        suggested=np.concatenate(chosen)[gave][first] if any(one.any() for one in chosen) else None,
     )
     ranked = dict(sorted(disputes.items(), key=lambda item: (-item[1], item[0])))
     return PooledLabels(

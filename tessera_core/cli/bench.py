@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="for heads, calibration, change, monitor, trust and classroom-map: put the tables between the marks of this file",
     )
-    parser.add_argument("--draws", type=int, metavar="N", help="for trust: samples of each region (default: 2000)")
+    parser.add_argument("--draws", type=int, metavar="N", help="for trust: samples of each region (default: 500)")
     parser.add_argument("--size", metavar="PIXELS", help="for click: of a side of the scene, separated by commas")
     parser.add_argument("--visitors", metavar="NUMBERS", help="for visitors: how many, separated by commas")
     parser.add_argument("--seconds", type=float, help="for visitors: how long they label")

@@ -206,10 +206,8 @@ def _opened(args: argparse.Namespace, stack: ExitStack, failed: list[dict[str, s
     project = Project.create(home / "project", args.name or found.name)
     for year, path, raster in found.rasters:
         project.attach_embeddings(year, path, raster.provenance, raster.grid)
-    from tessera_core.labels.model import IMPORTED
-
     labels = read_into(project, args.labels, args)
-    project.log.import_labels(labels.classes, labels.labels, origin=IMPORTED)
+    project.log.import_labels(labels.classes, labels.labels)
     return project
 
 

@@ -201,11 +201,9 @@ def _info(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _add_labels(args: argparse.Namespace) -> dict[str, Any]:
-    from tessera_core.labels.model import IMPORTED
-
     project = find_project(args.project)
     found = read_into(project, args.file, args, args.per_class)
-    count = project.log.import_labels(found.classes, found.labels, origin=IMPORTED)
+    count = project.log.import_labels(found.classes, found.labels)
     return {"projects": [_told(project)], "added": count, "import": found.report.to_json()}
 
 

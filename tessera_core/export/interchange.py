@@ -24,6 +24,7 @@ from tessera_core.errors import ExportError
 from tessera_core.export.archive import write_zip
 from tessera_core.export.vector import ExportFeature
 from tessera_core.export.xmltext import xml_text
+from tessera_core.labels.model import origin_written
 from tessera_core.provenance import Provenance
 
 # Text columns of a shapefile (dBASE) hold 254 bytes.
@@ -82,15 +83,15 @@ def short(text: str) -> str:
 
 
 def write_csv(path: Path, placed: Sequence[Placed], title: str, provenance: Provenance) -> None:
-    """``name,code,type,lat,lon,pixel_count``, a line for each label; the place of an area is one inside it."""
+    """``name,code,type,lat,lon,pixel_count,origin``, a line for each label; the place of an area is one inside it."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(("name", "code", "type", "lat", "lon", "pixel_count"))
+    table.writerow(("name", "code", "type", "lat", "lon", "pixel_count", "origin"))
     for p in placed:
         lon, lat = p.inside
         kind = "point" if p.is_point else "polygon"
-        row = (p.feature.klass.name, p.feature.klass.code, kind, repr(lat), repr(lon), len(p.pixels))
-        table.writerow(quoted_row(row))
+        said = (p.feature.klass.name, p.feature.klass.code, kind, repr(lat), repr(lon), len(p.pixels))
+        table.writerow(quoted_row((*said, origin_written(p.feature.label))))
     write_text(path, text.getvalue())
 
 
@@ -107,7 +108,7 @@ def _shapefiles(folder: Path, placed: Sequence[Placed]) -> None:
     import shapely
     from pyogrio.errors import DataLayerError, DataSourceError
 
-    names = ("name", "code", "color", "type", "note", "paint_ord")
+    names = ("name", "code", "color", "type", "note", "paint_ord", "origin")
     for layer, geometry_type in (("areas", "Polygon"), ("points", "Point")):
         some = [(p, part) for p in placed if p.is_point == (layer == "points") for part in shapely.get_parts(p.shape)]
         if not some:
@@ -120,6 +121,7 @@ def _shapefiles(folder: Path, placed: Sequence[Placed]) -> None:
                 "point" if p.is_point else "polygon",
                 short(p.feature.label.note),
                 p.feature.order,
+                origin_written(p.feature.label),
             )
             for p, _ in some
         ]
@@ -161,7 +163,8 @@ def write_kml(path: Path, placed: Sequence[Placed], title: str, provenance: Prov
         SubElement(mark, "name").text = klass.name
         SubElement(mark, "styleUrl").text = f"#class{klass.id}"
         data = SubElement(mark, "ExtendedData")
-        for key, value in (("code", klass.code), ("color", klass.color), ("note", label.note)):
+        told = (("code", klass.code), ("color", klass.color), ("note", label.note), ("origin", origin_written(label)))
+        for key, value in told:
             if value:
                 SubElement(SubElement(data, "Data", name=key), "value").text = value
         _kml_geometry(mark, p.shape)

@@ -27,7 +27,7 @@ from tessera_core.export.vector import (
     write_labels_gpkg,
 )
 from tessera_core.grid import Grid
-from tessera_core.labels.model import Label, LabelClass
+from tessera_core.labels.model import IMPORTED, Label, LabelClass
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.labels.schema import ClassTree, parse_tree
 from tessera_core.provenance import Provenance
@@ -48,6 +48,7 @@ class LabelFormat:
             part), ``"rings"`` (the same without holes), ``"inside"`` (one point inside) or ``"pixels"`` (the middles of its
             pixels).
         strokes: whether brush strokes stay strokes.
+        origins: whether it is kept how the places of labels were chosen.
         notes, colors, codes: whether these are kept.
         short_text: whether texts are limited to :data:`SHORT_TEXT` bytes.
         two_files: whether points and areas are files of their own.
@@ -60,6 +61,7 @@ class LabelFormat:
     about: str
     areas: str = "parts"
     strokes: bool = False
+    origins: bool = True
     notes: bool = True
     colors: bool = True
     codes: bool = True
@@ -79,6 +81,7 @@ FORMATS: dict[str, LabelFormat] = {
         "The best way into TEE.",
         areas="rings",
         notes=False,
+        origins=False,
         remark=_PINS,
     ),
     "tee-manual": LabelFormat(
@@ -88,6 +91,7 @@ FORMATS: dict[str, LabelFormat] = {
         "TEE's own file of labels.",
         areas="rings",
         notes=False,
+        origins=False,
         remark=f"There are no embeddings in it. {_PINS}",
     ),
     "notebook": LabelFormat(
@@ -97,6 +101,7 @@ FORMATS: dict[str, LabelFormat] = {
         "Training points for the interactive map in Jupyter.",
         areas="pixels",
         notes=False,
+        origins=False,
         codes=False,
     ),
     "csv": LabelFormat(
@@ -258,6 +263,9 @@ def losses(kind: str, labels: Sequence[Label], classes: Iterable[LabelClass], gr
         )
     if notes and not form.notes:
         told.append(f"{_count(len(notes), 'note is', 'notes are')} not kept.")
+    chosen = sum(f.label.origin not in ("", IMPORTED) for f in features)
+    if chosen and not form.origins:
+        told.append(f"How the places of {_count(chosen, 'label', 'labels')} were chosen is not kept.")
     long = sum(short(text) != text for f in features for text in (f.klass.name, f.klass.code, f.label.note))
     if long and form.short_text:
         told.append(f"{_count(long, 'text is', 'texts are')} cut to {SHORT_TEXT} bytes.")

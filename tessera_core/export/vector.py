@@ -18,7 +18,7 @@ import numpy as np
 from tessera_core._utils.atomic import atomic_path, write_text
 from tessera_core.errors import ExportError, InputError
 from tessera_core.grid import Grid, transformer
-from tessera_core.labels.model import Label, LabelClass
+from tessera_core.labels.model import Label, LabelClass, origin_written
 from tessera_core.provenance import SOFTWARE, Provenance
 
 POINTS, AREAS = "label_points", "label_areas"
@@ -100,6 +100,7 @@ def properties(feature: ExportFeature) -> dict[str, Any]:
         "note": label.note,
         "paint_order": feature.order,
         "stroke": _stroke(label) if label.kind == "brush" and not feature.cut else "",
+        "origin": origin_written(label),
     }
 
 
@@ -170,6 +171,7 @@ _COLUMNS = (
     "note",
     "paint_order",
     "stroke",
+    "origin",
 )
 
 

@@ -91,7 +91,9 @@ _YES_NO = frozenset({"true", "false", "yes", "no", "y", "n", "t", "f"})
 _DATE = re.compile(r"(\d{4}-\d{1,2}(-\d{1,2})?([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?|\d{4}/\d{1,2}/\d{1,2}.*)")
 _COLOUR = re.compile(r"#[0-9a-f]{3,8}", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
-_OF_OUR_KML = frozenset({"code", "color", "note", "layer"})
+_OF_OUR_KML = frozenset({"code", "color", "note", "layer", "origin"})
+# Columns of a sample drawn from a map: what the map says of a place, and what somebody saw there.
+_OF_A_SAMPLE = frozenset({"stratum", "mapped", "reference"})
 _ENOUGH = 1.2
 _EXAMINED = 20_000
 
@@ -129,6 +131,11 @@ def plain(name: object) -> str:
     return re.sub(r"[^a-z0-9]", "", str(name).casefold())
 
 
+def is_sample(properties: Mapping[str, Any]) -> bool:
+    """Whether the columns are those of a sample drawn from a map (:func:`tessera_core.assess.designs.to_csv`)."""
+    return {plain(name) for name in properties} >= _OF_A_SAMPLE
+
+
 def choose(properties: Sequence[Mapping[str, Any]]) -> Choice:
     """The attribute that is the class, by what the features have in it; None where none will do."""
     names = list(dict.fromkeys(key for one in properties for key in one))
@@ -157,6 +164,9 @@ def choose(properties: Sequence[Mapping[str, Any]]) -> Choice:
 def _of_known_layout(names: Sequence[str], properties: Sequence[Mapping[str, Any]]) -> str | None:
     """The class of files that we and TEE write, whatever it is called and however often it is there."""
     by_word = {plain(name): name for name in names}
+    if by_word.keys() >= _OF_A_SAMPLE:
+        # What the map says there would teach it its own mistakes.
+        return by_word["reference"]
     if "labelname" in by_word and "labelcolor" in by_word:
         return by_word["labelname"]
     if "name" not in by_word:

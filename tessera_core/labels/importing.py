@@ -25,11 +25,13 @@ from tessera_core.labels.features import Feature, Read, fields_of, named
 from tessera_core.labels.model import (
     KINDS,
     MAX_CLASS_ID,
+    SAMPLED,
     Label,
     LabelClass,
     clean_name,
     hsl_to_hex,
     new_id,
+    origin_read,
 )
 from tessera_core.labels.report import OUTSIDE, ImportReport
 from tessera_core.types import BBox
@@ -79,6 +81,7 @@ def assemble(read: Read, grid: Grid, stem: str, class_field: str | None, crs: st
     meeting = _meets(geometries, grid.bounds)
     plain = _plain_points(usable, geometries)
     made_of_points: list[tuple[int, int, int]] = []
+    origins = _origins([feature for feature, _ in usable])
     for n, (feature, name) in enumerate(usable):
         if not meeting[n]:
             report.leave_out(OUTSIDE, feature.where)
@@ -95,11 +98,12 @@ def assemble(read: Read, grid: Grid, stem: str, class_field: str | None, crs: st
             report.used += 1
             continue
         made = _labels(feature, geometries[n], klass.id, grid, frame, report, ids)
+        made = [replace(label, origin=origins[n]) for label in made]
         if made:
             classes.setdefault(display, klass)
             labels += made
             report.used += 1
-    _fill(labels, made_of_points, geometries)
+    _fill(labels, made_of_points, geometries, origins)
     report.labels = len(labels)
     if outside:
         report.elsewhere = _most_of(in_degrees([f.geometry for f in outside], grid, frame))
@@ -320,7 +324,17 @@ def _plain_points(usable: Sequence[tuple[Feature, str]], geometries: NDArray[Any
     return plain
 
 
-def _fill(labels: list[Label], points: Sequence[tuple[int, int, int]], geometries: NDArray[Any]) -> None:
+def _origins(features: Sequence[Feature]) -> list[str]:
+    """How the place of each feature was chosen: as files of ours say it; those of a sample that was drawn here, by chance."""
+    if features and classfield.is_sample(features[0].properties):
+        return [SAMPLED] * len(features)
+    # Collect Earth Online puts its mark before the columns that places came with.
+    return [origin_read(one.properties.get("origin", one.properties.get("pl_origin"))) for one in features]
+
+
+def _fill(
+    labels: list[Label], points: Sequence[tuple[int, int, int]], geometries: NDArray[Any], origins: Sequence[str]
+) -> None:
     """Put the labels of plain points (place in ``labels``, number of the geometry, class id) where they belong."""
     import shapely
 
@@ -328,7 +342,8 @@ def _fill(labels: list[Label], points: Sequence[tuple[int, int, int]], geometrie
         return
     places, numbers, class_ids = zip(*points, strict=True)
     xy = shapely.get_coordinates(geometries[list(numbers)])
-    for place, label in zip(places, Label.points(class_ids, *xy.T.tolist()), strict=True):
+    chosen = [origins[number] for number in numbers]
+    for place, label in zip(places, Label.points(class_ids, *xy.T.tolist(), origins=chosen), strict=True):
         labels[place] = label
 
 

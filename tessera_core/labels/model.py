@@ -20,6 +20,8 @@ KINDS = ("point", "brush", "polygon", "rectangle", "erase")
 # How the place of a label was chosen; empty: by whoever put it down, or nobody kept it.
 SUGGESTION, IMPORTED, SAMPLED, GROUP = "suggestion", "imported", "sampled", "group"
 ORIGINS = ("", SUGGESTION, IMPORTED, SAMPLED, GROUP)
+# What files call an empty one: a label of which a file says nothing was imported.
+OWN = "own"
 MAX_CLASS_ID = 254
 
 # Water, conifers, broadleaf wood, grass, crops, maize, towns, bare ground, wetland, snow, root crops, vines. Any two are at least
@@ -159,13 +161,21 @@ class Label:
             object.__setattr__(self, "origin", "")
 
     @classmethod
-    def points(cls, class_ids: Iterable[int], x: Iterable[float], y: Iterable[float]) -> list[Label]:
-        """Points of classes 1..254 at finite coordinates, with fresh ids; not checked once more, as there may be a million."""
+    def points(
+        cls, class_ids: Iterable[int], x: Iterable[float], y: Iterable[float], origins: Iterable[str] = ()
+    ) -> list[Label]:
+        """Points of classes 1..254 at finite coordinates, with fresh ids; not checked once more, as there may be a million.
+
+        Args:
+            class_ids, x, y: (N,) of each.
+            origins: (N,) of :data:`ORIGINS`; none where nobody kept it.
+        """
         labels, given = [], list(class_ids)
         put, new = object.__setattr__, object.__new__
         size = 2 * _ID_BYTES
         ids = secrets.token_hex(_ID_BYTES * len(given))
-        for n, (class_id, px, py) in enumerate(zip(given, x, y, strict=True)):
+        chosen = list(origins) or [""] * len(given)
+        for n, (class_id, px, py, origin) in enumerate(zip(given, x, y, chosen, strict=True)):
             label = new(cls)
             put(label, "id", ids[size * n : size * (n + 1)])
             put(label, "class_id", class_id)
@@ -174,7 +184,7 @@ class Label:
             put(label, "radius", 0.0)
             put(label, "note", "")
             put(label, "holes", ())
-            put(label, "origin", "")
+            put(label, "origin", origin)
             labels.append(label)
         return labels
 
@@ -238,6 +248,21 @@ def _open_ring(ring: XY) -> XY:
     if len(set(ring)) < 3:
         raise LabelError("A polygon needs at least three different corners.")
     return ring
+
+
+def origin_written(label: Label) -> str:
+    """How files say how the place of a label was chosen, so that reading them back tells it."""
+    return label.origin or OWN
+
+
+def origin_read(value: object) -> str:
+    """The inverse of :func:`origin_written`; a label of which a file says nothing that is known was imported.
+
+    >>> origin_read("sampled"), origin_read("own"), origin_read("GPS"), origin_read(None)
+    ('sampled', '', 'imported', 'imported')
+    """
+    said = value.strip().casefold() if isinstance(value, str) else None
+    return "" if said == OWN else said if said and said in ORIGINS else IMPORTED
 
 
 def new_id() -> str:

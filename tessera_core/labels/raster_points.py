@@ -18,7 +18,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.files import class_tags, read_class_raster
 from tessera_core.labels.importing import ImportedLabels, parse_color
-from tessera_core.labels.model import MAX_CLASS_ID, Label, LabelClass, clean_name, new_id
+from tessera_core.labels.model import MAX_CLASS_ID, SAMPLED, Label, LabelClass, clean_name
 
 
 def raster_points(path: str | Path, grid: Grid, per_class: int = 20, seed: int = 0) -> ImportedLabels:
@@ -59,7 +59,8 @@ def raster_points(path: str | Path, grid: Grid, per_class: int = 20, seed: int =
             report.notes.append(f"{classes[-1].name} has {count} pixels in this region; all were taken.")
         rows, cols = np.divmod(places, grid.width)
         x, y = grid.pixel_to_xy(rows + 0.5, cols + 0.5)
-        labels += [Label(new_id(), classes[-1].id, "point", ((float(a), float(b)),)) for a, b in zip(x, y, strict=True)]
+        ids, n = [classes[-1].id] * len(places), len(places)
+        labels += Label.points(ids, x.tolist(), y.tolist(), [SAMPLED] * n)
     report.labels = report.used = len(labels)
     report.leave_out("of a class, but not drawn", count=report.read - report.used)
     report.notes.append(f"Drawn at random, the same again from the same file: at most {per_class} of each class.")

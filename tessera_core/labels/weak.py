@@ -22,7 +22,7 @@ from tessera_core.labels.colors import color_for
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import class_tags, is_class_raster, read_class_raster, read_labels
 from tessera_core.labels.importing import ImportedLabels, assemble
-from tessera_core.labels.model import MAX_CLASS_ID, Label, LabelClass, clean_name, new_id
+from tessera_core.labels.model import IMPORTED, MAX_CLASS_ID, Label, LabelClass, clean_name, new_id
 from tessera_core.labels.osmfiles import is_osm, read_osm_areas
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.sampling import label_pixels
@@ -179,7 +179,7 @@ def weak_labels(
         x, y = grid.pixel_to_xy(rows + 0.5, cols + 0.5)
         note = clean_name(f"weak label of {source}: {existing.codes[class_id]}", 120)
         labels += [
-            Label(new_id(), classes[-1].id, "point", ((float(a), float(b)),), note=note)
+            Label(new_id(), classes[-1].id, "point", ((float(a), float(b)),), note=note, origin=IMPORTED)
             for a, b in zip(x, y, strict=True)
         ]
     if len(classes) < 2:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.assess.live import wilson
+from tessera_core.assess.origins import judge_alone
 from tessera_core.assess.reference import Reference
 from tessera_core.assess.samples import CodeFeatures
 from tessera_core.errors import Cancelled, HeadError, LabelError
@@ -23,10 +24,16 @@ from tessera_core.heads.training import training_draw
 from tessera_core.labels.model import LabelClass
 from tessera_core.periods import written
 from tessera_core.project.classify import Trained, unfitted
-from tessera_core.project.tile_training import LabelledPixels, joined_references, pixels_at, train_on_tiles
+from tessera_core.project.tile_training import (
+    LabelledPixels,
+    joined_references,
+    joined_suggested,
+    pixels_at,
+    train_on_tiles,
+)
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
-from tessera_core.types import Cancel, Progress
+from tessera_core.types import Bools, Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.heads import HeadChoice, SavedHead
@@ -34,6 +41,8 @@ if TYPE_CHECKING:
 # Rows between places: more than any square that is held out as one.
 _APART = 1 << 20
 _ARRAYS = ("codes", "scales", "y", "groups", "rows", "cols", "place")
+# What files of before it was kept do not have.
+_SUGGESTED = "suggested"
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class Taught:
         places: names.
         classes: what the ids mean.
         provenance: of the embeddings; its year is that of the places, or None where they differ.
+        suggested: bool (n,), which are of labels where the app suggested to label; None where none is, or nobody kept it.
     """
 
     codes: NDArray[np.int8]
@@ -61,6 +71,7 @@ class Taught:
     places: tuple[str, ...]
     classes: tuple[LabelClass, ...]
     provenance: Provenance
+    suggested: Bools | None = None
 
     @property
     def names(self) -> dict[int, str]:
@@ -70,7 +81,8 @@ class Taught:
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a file of a head carries of it; names of places and classes stand in the card."""
-        return {name: getattr(self, name) for name in _ARRAYS}
+        kept = {name: getattr(self, name) for name in _ARRAYS}
+        return kept if self.suggested is None else kept | {_SUGGESTED: self.suggested}
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Place -> class -> labels."""
@@ -109,6 +121,7 @@ def taught_in(name: str, raster: EmbeddingRaster, labels: Reference, seed: int =
         (name,),
         tuple(labels.classes),
         raster.provenance,
+        None if labels.suggested is None else labels.suggested[keep],
     )
 
 
@@ -146,6 +159,7 @@ def join_taught(parts: Sequence[Taught], seed: int = 0) -> Taught:
         tuple(places),
         tuple(both.classes),
         replace(first, year=first.year if len(years) == 1 else None),
+        joined_suggested([(part.suggested, len(part.y)) for part in parts]),
     )
     return whole._at(training_draw(whole.y, whole.rows + whole.place * _APART, whole.cols, seed))
 
@@ -185,7 +199,13 @@ def _as_labels(taught: Taught) -> tuple[Reference, LabelledPixels]:
     rows = taught.rows + starts[taught.place]
     order = np.lexsort((taught.cols, rows))
     reference = Reference(
-        rows[order], taught.cols[order], taught.y[order], taught.groups[order], list(taught.classes), points=True
+        rows[order],
+        taught.cols[order],
+        taught.y[order],
+        taught.groups[order],
+        list(taught.classes),
+        points=True,
+        suggested=None if taught.suggested is None else taught.suggested[order],
     )
     return reference, pixels_at(rows, taught.cols, taught.codes, taught.scales, taught.provenance)
 
@@ -203,6 +223,8 @@ class PlaceScore:
         interval: 95 %, Wilson, with as many trials as labels.
         labels: that were judged.
         unknown: class -> labels that no other place has a label of; they cannot be right and are not judged.
+        suggested: labels where the app suggested to label, which lie where a map is in doubt.
+        left_out: whether these were not judged.
     """
 
     place: str
@@ -210,6 +232,8 @@ class PlaceScore:
     interval: tuple[float, float] | None
     labels: int
     unknown: dict[str, int]
+    suggested: int = 0
+    left_out: bool = False
 
     def sentences(self, *, before: bool = False) -> list[str]:
         """For people; ``before`` the place taught it."""
@@ -225,6 +249,11 @@ class PlaceScore:
                 if before
                 else f"Trained without {self.place}, right at {right} % in {self.place} ({of})."
             )
+        if self.suggested:
+            lie = f"Labels at places that the app suggested: {self.suggested}. They lie where a map is least sure"
+            told.append(
+                f"{lie}, and were not judged." if self.left_out else f"{lie}, so it is likely right more often."
+            )
         if self.unknown:
             names = ", ".join(f"{name} ({count})" for name, count in self.unknown.items())
             told.append(f"Only {self.place} has labels of {names}; they were not judged.")
@@ -235,6 +264,7 @@ class PlaceScore:
         interval = None if self.interval is None else list(self.interval)
         return {
             "place": self.place, "accuracy": self.accuracy, "interval": interval, "labels": self.labels, "unknown": self.unknown,
+            "suggested": self.suggested, "suggested_left_out": self.left_out,
         }  # fmt: skip
 
 
@@ -305,10 +335,14 @@ def score_elsewhere(saved: SavedHead, taught: Taught) -> PlaceScore:
 def _place_score(
     place: str, taught: Taught, test: NDArray[np.intp], found: NDArray[Any], unknown: dict[str, int]
 ) -> PlaceScore:
+    chosen = np.zeros(len(test), bool) if taught.suggested is None else taught.suggested[test]
+    suggested, left_out = len(np.unique(taught.groups[test][chosen])), False
+    if suggested and judge_alone(taught.groups[test][~chosen], taught.y[test][~chosen]):
+        test, found, left_out = test[~chosen], found[~chosen], True
     _, label = np.unique(taught.groups[test], return_inverse=True)
     right = np.bincount(label, found == taught.y[test]) / np.bincount(label)
     share = float(right.mean())
-    return PlaceScore(place, share, wilson(share, len(right)), len(right), unknown)
+    return PlaceScore(place, share, wilson(share, len(right)), len(right), unknown, suggested, left_out)
 
 
 def _labels_of(taught: Taught, index: NDArray[np.intp]) -> dict[str, int]:
@@ -392,10 +426,12 @@ def taught_of(saved: SavedHead, what: str = "This head") -> Taught:
         places = tuple(str(name) for name in card["places"])
         kinds: Mapping[str, Any] = {"codes": np.int8, "scales": np.float32, "y": np.uint8}
         found = {name: np.asarray(arrays[name], kinds.get(name, np.int64)) for name in _ARRAYS}
+        suggested = None if _SUGGESTED not in arrays else np.asarray(arrays[_SUGGESTED]).astype(bool)
     except (KeyError, TypeError, ValueError) as error:
         raise HeadError(f"{what} is damaged: what taught it is incomplete.") from error
     n = len(found["y"])
     fits = all(len(array) == n for array in found.values()) and found["codes"].ndim == 2
+    fits = fits and (suggested is None or suggested.shape == (n,))
     inside = n > 0 and found["place"].min() >= 0 and found["place"].max() < len(places)
     known = {c.id for c in classes}
     if (
@@ -405,4 +441,4 @@ def taught_of(saved: SavedHead, what: str = "This head") -> Taught:
         or not set(found["y"].tolist()) <= known
     ):
         raise HeadError(f"{what} is damaged: what taught it does not fit together.")
-    return Taught(**found, places=places, classes=classes, provenance=saved.provenance)
+    return Taught(**found, places=places, classes=classes, provenance=saved.provenance, suggested=suggested)

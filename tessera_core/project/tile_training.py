@@ -15,7 +15,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
-from tessera_core.types import Cancel, Floats, Progress
+from tessera_core.types import Bools, Cancel, Floats, Progress
 
 if TYPE_CHECKING:
     from tessera_core.assess.reference import Reference
@@ -191,7 +191,19 @@ def joined_references(parts: Sequence[Reference]) -> Reference:
         any(part.points for part in parts),
         None if not reports else reports[0].with_others(reports[1:]),
         parts[0].by_pixel,
+        joined_suggested([(part.suggested, len(part.rows)) for part in parts]),
     )
+
+
+def joined_suggested(parts: Sequence[tuple[Bools | None, int]]) -> Bools | None:
+    """Which pixels are of suggested labels, bool (N,), of parts one after the other; None where none is.
+
+    Args:
+        parts: of each which of its pixels are, or None, and how many it has.
+    """
+    if all(one is None for one, _ in parts):
+        return None
+    return np.concatenate([np.zeros(n, bool) if one is None else one for one, n in parts])
 
 
 def _zones(pieces: Sequence[Piece]) -> list[_Zone]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import InputError, LabelError, TesseraError
-from tessera_core.labels.model import IMPORTED, Label, new_id
+from tessera_core.labels.model import Label, new_id
 from tessera_core.project.classify import (
     check_confidence,
     head_choice,
@@ -145,7 +145,9 @@ class EngineProject:
             else:
                 # A stroke that was reshaped is an area from now on, and takes its turn as a new label.
                 log.remove_label(known.id)
-                return log.add(sent.kind, sent.class_id, sent.xy, note=sent.note, holes=sent.holes).id
+                return log.add(
+                    sent.kind, sent.class_id, sent.xy, note=sent.note, holes=sent.holes, origin=known.origin
+                ).id
         if changes:
             log.edit_label(known.id, **changes)
         return known.id
@@ -175,7 +177,7 @@ class EngineProject:
         from tessera_core.project.label_files import read_for
 
         found = read_for(self.project, path, field, hints=Hints(layer=layer))
-        count = self.project.log.import_labels(found.classes, found.labels, origin=IMPORTED)
+        count = self.project.log.import_labels(found.classes, found.labels)
         return {"added": count, "report": found.report.to_json(), **self.labels()}
 
     # ------------------------------------------------------------------------------------------------------- what is shown

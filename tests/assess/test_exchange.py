@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tessera_core.assess.designs import draw
+from tessera_core.assess.designs import draw, write_csv
 from tessera_core.assess.exchange import ENDINGS, read_answers, sample_text
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
+from tessera_core.labels.files import read_labels
 from tests.factories import make_grid
 
 NAMES = {1: "Maïs", 2: "Grass", 3: "Wood"}
@@ -87,6 +88,35 @@ def test_a_file_answered_in_a_map_program_comes_back(tmp_path: Path) -> None:
     known = Validation(2023, GRID, sample).with_answers(read_answers(path, sample, NAMES, "class"))
     assert known.sample.reference.tolist() == [n % 3 + 1 for n in range(20)]
     assert len(known.responses) == 20
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_places_answered_elsewhere_and_taken_as_labels_were_drawn_by_chance(ending: str, tmp_path: Path) -> None:
+    sample = a_sample()
+    text = sample_text(sample, GRID, ending)
+    if ending == ".csv":
+        head, *lines = text.splitlines()
+        answered = [f"{head.replace('origin', 'pl_origin')},LAND COVER?", *(f"{one},Wood" for one in lines)]
+        text = "\n".join(answered)
+    elif ending == ".geojson":
+        text = text.replace("null", '"Wood"')
+    path = tmp_path / f"places{ending}"
+    path.write_text(text, encoding="utf-8")
+    assert {one.origin for one in read_labels(path, GRID).labels} == {"sampled"}
+
+
+def test_the_answers_of_a_sample_are_its_labels_not_what_the_map_says(tmp_path: Path) -> None:
+    """The table of a sample has both; the map would learn its own mistakes."""
+    sample = a_sample()
+    for position in range(0, 20, 2):
+        sample = sample.answer(position, int(sample.mapped[position]) % 3 + 1)
+    path = tmp_path / "sample.csv"
+    write_csv(path, sample, GRID, NAMES)
+    got = read_labels(path, GRID)
+    names = {c.id: c.name for c in got.classes}
+    assert [names[one.class_id] for one in got.labels] == [NAMES[int(k)] for k in sample.reference if k]
+    assert {one.origin for one in got.labels} == {"sampled"}
+    assert got.report.left_out == {"without a class": 10}
 
 
 def test_what_holds_no_answers_is_one_sentence(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def test_what_people_err_by_stopping_two_maps_and_the_certified_part_are_measure
     (row,) = trust_ways.stopping(10, 1, [("two", np.array([0.6, 0.4]), np.array([0.95, 0.9]), (40, 30))])
     assert row["holds"] >= 0.8
     assert row["stop"] <= 70
+    # A sample that is answered to its end is as narrow sooner than one that may be stopped at any answer.
+    assert 20 <= trust_ways.fixed_places(np.array([0.6, 0.4]), np.array([0.95, 0.9]), (105, 70), 40, 1) < 350
 
 
 def test_numbers_are_measured_on_landscapes_of_which_all_is_known() -> None:
@@ -76,11 +78,17 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     assert trust.measure([region], 40, 8, once=trust.Once(path, "3"))["rows"] == first["rows"]
     assert trust.measure([region], 40, 8, once=trust.Once(path, "8"))["rows"] != first["rows"]
     # Neither the rows of another method nor those of other regions are taken for these.
-    key = trust.fingerprint()
-    assert key == trust.fingerprint()
+    core = Path(trust.__file__).parents[1]
+    assert all(list(core.glob(pattern)) for patterns in trust.SOURCES.values() for pattern in patterns)
+    key = trust.fingerprint("regions")
+    assert key == trust.fingerprint("regions")
     monkeypatch.setattr(trust, "REGIONS", (region,))
-    other = trust.fingerprint()
-    monkeypatch.setattr(trust, "SOURCES", trust.SOURCES[1:])
-    assert len({key, other, trust.fingerprint()}) == 3
+    other = trust.fingerprint("regions")
+    monkeypatch.setitem(trust.SOURCES, "regions", trust.SOURCES["regions"][1:])
+    assert len({key, other, trust.fingerprint("regions"), trust.fingerprint("ways")}) == 4
+    # A part that rests on something more has rows of its own in the same file.
+    once = trust.Once(path, "3")
+    assert [once.resting_on(one)("part", lambda one=one: one) for one in "aba"] == ["a", "b", "a"]
+    assert trust.Once(path, "3").resting_on("a")("part", lambda: "anew") == "a"
     with pytest.raises(InputError, match="says nothing"):
         trust.run(Namespace(draws=3))

@@ -266,8 +266,9 @@ def test_a_shared_sample_judges_all_maps_at_the_same_places(teacher: Project, tm
 def test_pooled_labels_tell_what_is_contested(teacher: Project, tmp_path: Path) -> None:
     raster, projects = raster_of(teacher), learners(teacher, tmp_path, PEOPLE)
     x, y = (float(v[0]) for v in raster.grid.pixel_to_xy([6.5], [6.5]))
-    for project, class_id in zip(projects, (1, 1, 2), strict=True):
-        project.log.add("point", class_id, [(x, y)])
+    # Ana's is a place that the app suggested to her.
+    for project, class_id, origin in zip(projects, (1, 1, 2), ("suggestion", "", ""), strict=True):
+        project.log.add("point", class_id, [(x, y)], origin=origin)
     x, y = (float(v[0]) for v in raster.grid.pixel_to_xy([7.5], [6.5]))
     for project, class_id in zip(projects, (1, 2), strict=False):
         project.log.add("point", class_id, [(x, y)])
@@ -280,6 +281,11 @@ def test_pooled_labels_tell_what_is_contested(teacher: Project, tmp_path: Path) 
         for r, c, k in zip(labels.reference.rows, labels.reference.cols, labels.reference.y, strict=True)
     }
     assert at[6, 6] == 1
+    chosen = labels.reference.suggested
+    assert chosen is not None
+    assert list(zip(labels.reference.rows[chosen], labels.reference.cols[chosen], strict=True)) == [(6, 6)]
+    assert found.pooled.score is not None
+    assert any("at places that the app suggested: 1 of" in note for note in found.pooled.score.notes)
     assert (7, 6) not in at
     assert labels.conflicts >= 2
     assert labels.undecided >= 1

@@ -18,7 +18,8 @@ from tessera_core.export.labels import FORMATS, kind_of, losses, write_classes, 
 from tessera_core.export.vector import label_features
 from tessera_core.grid import Grid
 from tessera_core.labels.files import read_labels
-from tessera_core.labels.model import Label, LabelClass, clean_name
+from tessera_core.labels.log import LabelLog
+from tessera_core.labels.model import IMPORTED, ORIGINS, Label, LabelClass, clean_name
 from tessera_core.labels.sampling import rasterise
 from tessera_core.labels.schema import ClassTree, parse_tree
 from tessera_core.provenance import Provenance
@@ -61,7 +62,8 @@ def label_lists(draw):
         radius = draw(st.floats(1, 60)) if kind in ("brush", "erase") else 0
         note = draw(st.sampled_from(["", "by the gate", "Ümläut <&>"]))
         kind = "polygon" if kind == "ring" else kind
-        labels.append(Label(f"id{number}", draw(st.integers(1, 2)), kind, xy, radius, note, holes))
+        origin = draw(st.sampled_from(ORIGINS))
+        labels.append(Label(f"id{number}", draw(st.integers(1, 2)), kind, xy, radius, note, holes, origin))
     return labels
 
 
@@ -116,7 +118,38 @@ def test_areas_and_points_come_back_as_they_left(tmp_path_factory, kind, labels)
         return
     written = write_labels(tmp_path_factory.mktemp("round") / "a", kind, labels, CLASSES, GRID, V2)
     assert written.path.suffix == FORMATS[kind].ending
-    same(ours, read_labels(written.path, GRID))
+    got = read_labels(written.path, GRID)
+    same(ours, got)
+    chosen = [one.label.origin for one in label_features(labels, CLASSES) for _ in shapely.get_parts(one.geometry)]
+    assert [one.origin for one in got.labels] == (chosen if FORMATS[kind].origins else [IMPORTED] * len(chosen))
+
+
+@pytest.mark.parametrize("kind", ["gpkg", "geojson", "csv", "kml", "shp"])
+def test_how_places_were_chosen_comes_back_and_files_that_do_not_say_it_were_imported(tmp_path, kind):
+    labels = [Label(f"p{n}", 1 + n % 2, "point", (at(50 * n, 30),), origin=one) for n, one in enumerate(ORIGINS)]
+    labels += [box("a", 500, 0, origin="group"), Label("b", 2, "brush", (at(800, 300), at(900, 300)), 12.5)]
+    path = write_labels(tmp_path / "a", kind, labels, CLASSES, GRID, V2).path
+    log = LabelLog(tmp_path / "log.jsonl")
+    got = read_labels(path, GRID)
+    log.import_labels(got.classes, got.labels)
+    points = {round(one.xy[0][0]): one.origin for one in log.labels if one.kind == "point"}
+    assert {x: points[x] for x in (round(one.xy[0][0]) for one in labels[:5])} == {
+        round(one.xy[0][0]): one.origin for one in labels[:5]
+    }
+    assert sorted(one.origin for one in log.labels) == sorted(one.origin for one in labels)
+
+
+def test_labels_of_a_file_from_before_it_was_kept_were_imported(tmp_path):
+    value = json.loads(
+        write_labels(tmp_path / "a.geojson", "geojson", [GATE, RING], CLASSES, GRID, V2).path.read_text()
+    )
+    for said in (None, "GPS walk", 7):
+        for feature in value["features"]:
+            feature["properties"].pop("origin", None)
+            if said is not None:
+                feature["properties"]["origin"] = said
+        (tmp_path / "old.geojson").write_text(json.dumps(value))
+        assert {one.origin for one in read_labels(tmp_path / "old.geojson", GRID).labels} == {IMPORTED}
 
 
 # Readers tidy stray underscores away, and XML cannot hold the last two characters of a plane.
@@ -219,7 +252,7 @@ def test_a_shapefile_has_two_layers_in_degrees_and_keeps_the_order_of_painting(t
         assert "WGS" in archive.read("areas.prj").decode()
     info = pyogrio.read_info(f"/vsizip/{written.path.as_posix()}/areas.shp")
     assert (info["crs"], info["features"]) == ("EPSG:4326", 2)
-    assert list(info["fields"]) == ["name", "code", "color", "type", "note", "paint_ord"]
+    assert list(info["fields"]) == ["name", "code", "color", "type", "note", "paint_ord", "origin"]
     got = read_labels(written.path, GRID)
     assert got.report.notes[0] == "areas.shp, points.shp were read as one."
     same(expected(labels, "shp"), got)
@@ -259,7 +292,7 @@ def test_the_table_of_tee(tmp_path):
     path = write_labels(tmp_path / "a.csv", "csv", [GATE, box("a", 0, 0, 40)], CLASSES, GRID, V2).path
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["name", "code", "type", "lat", "lon", "pixel_count"]
+    assert list(rows[0]) == ["name", "code", "type", "lat", "lon", "pixel_count", "origin"]
     assert [(r["name"], r["code"], r["type"], r["pixel_count"]) for r in rows] == [
         (CLASSES[1].name, "007", "point", "1"),
         (CLASSES[0].name, "", "polygon", "16"),
@@ -316,6 +349,7 @@ def test_characters_that_xml_cannot_hold_do_not_spoil_a_file(tmp_path):
         ("tee", [box("a", 0, 0), ERASE], "1 area in several parts becomes a label for each part."),
         ("tee", [GATE], "1 note is not kept."),
         ("tee", [GATE], "raise the slider"),
+        ("tee", [box("a", 0, 0, origin="suggestion")], "How the places of 1 label were chosen is not kept."),
         ("tee-manual", [GATE], "no embeddings"),
         ("tee-manual", [STROKE], "1 brush stroke becomes the area covered."),
         ("csv", [RING, box("a", 200, 0)], "2 areas become one point each, inside the area."),

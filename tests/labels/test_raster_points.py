@@ -33,6 +33,7 @@ def test_our_own_map_gives_its_classes_and_as_many_points_as_wanted(tmp_path):
     got = raster_points(path, GRID, 20)
     assert [(c.name, c.color, c.code) for c in got.classes] == [(c.name, c.color, c.code) for c in CLASSES]
     assert [label.class_id for label in got.labels] == [1] * 20 + [2] * 5
+    assert {label.origin for label in got.labels} == {"sampled"}
     rows, cols = pixels(got)
     assert len(set(zip(rows, cols, strict=True))) == 25
     assert truth()[rows, cols].tolist() == [3] * 20 + [7] * 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from tessera_core.project.joint_heads import (
     taught_of,
     train_joint,
 )
+from tessera_core.project.tile_training import joined_references
 from tessera_core.provenance import Provenance
 from tests.factories import make_grid, make_raster
 
@@ -71,6 +73,14 @@ def test_places_are_joined_by_the_names_of_classes(three):
     assert join_taught([three[0], three[0]]).places == ("Kent", "Kent (2)")
 
 
+def test_of_labels_on_several_grids_those_suggested_stay_known():
+    """As where one head is trained over tiles of two coordinate systems."""
+    first, second = (region(seed, "abc")[1] for seed in (0, 1))
+    assert joined_references([first, second]).suggested is None
+    marked = joined_references([first, replace(second, suggested=second.groups == 2)])
+    assert np.flatnonzero(marked.suggested).tolist() == (len(first.rows) + np.flatnonzero(second.groups == 2)).tolist()
+
+
 def test_each_place_is_held_out_whole(three):
     scores = {one.place: one for one in score_places(join_taught(three), HeadChoice("ridge"))}
     assert scores["Kent"].accuracy > 0.9
@@ -112,6 +122,45 @@ def test_a_saved_head_is_taught_further_without_its_first_regions(three, tmp_pat
     )
     x = three[2].codes * three[2].scales[:, None]
     np.testing.assert_array_equal(again.predict(x), all_at_once.predict(x))
+
+
+def test_what_was_suggested_stays_known_and_is_not_judged(three, tmp_path):
+    """A suggested label lies where a map is in doubt: the score of the others stands, as beside the map."""
+    kent, essex = region(0, "abc"), region(1, "cba")
+    chosen = np.isin(essex[1].groups, (0, 6, 14))
+    # These are called what they are not, as places in doubt often are.
+    wrong = np.where(chosen, essex[1].y % 3 + 1, essex[1].y).astype(np.uint8)
+    marked, blind = (
+        taught_in("Essex", essex[0], replace(essex[1], y=wrong, suggested=which)) for which in (chosen, None)
+    )
+    both = join_taught([taught_in("Kent", *kent), marked])
+    knows, before = (
+        score_places(join_taught([taught_in("Kent", *kent), one]), HeadChoice("ridge"))[1] for one in (marked, blind)
+    )
+    assert (knows.labels, knows.suggested, knows.left_out) == (12, 3, True)
+    assert (before.labels, before.suggested) == (15, 0)
+    assert knows.accuracy > before.accuracy
+    assert "Labels at places that the app suggested: 3." in " ".join(knows.sentences())
+    assert knows.to_json()["suggested"] == 3
+    trained = train_joint(both, HeadChoice("ridge"))
+    assert "at places that the app suggested: 3. They lie" in " ".join(trained.score.notes)
+    saved = load_head(save_joint(tmp_path / "h.safetensors", both, trained, []))
+    assert score_elsewhere(saved, marked).left_out
+    again = taught_of(saved)
+    assert again.suggested.sum() == chosen.sum()
+    np.testing.assert_array_equal(again.suggested, both.suggested)
+    # A file of before it was kept.
+    old = type(saved)(saved.head, saved.class_names, saved.provenance, {}, saved.card, dict(saved.taught))
+    del old.taught["suggested"]
+    assert taught_of(old).suggested is None
+    old.taught["suggested"] = again.suggested[1:]
+    with pytest.raises(HeadError, match="damaged"):
+        taught_of(old)
+    # Few of one's own are no score: then all are judged, and it is said.
+    few = taught_in("Essex", essex[0], replace(essex[1], suggested=essex[1].groups > 4))
+    told = score_places(join_taught([taught_in("Kent", *kent), few]), HeadChoice("ridge"))[1]
+    assert (told.labels, told.suggested, told.left_out) == (15, 10, False)
+    assert "likely right more often" in " ".join(told.sentences())
 
 
 def test_what_does_not_fit_is_refused(three, tmp_path):

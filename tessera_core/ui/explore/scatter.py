@@ -10,6 +10,7 @@ from tessera_core.analysis import embedding_space
 from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.projection import place_colours
 from tessera_core.errors import HeadError
+from tessera_core.labels.model import GROUP
 from tessera_core.language import later, numeral, relay, t
 from tessera_core.project.classify import head_name, project_head
 from tessera_core.render.picture import encode_picture
@@ -154,7 +155,7 @@ def _add_labels(context: ExploreContext, sample: PixelSample, chosen: NDArray[np
     x, y = context.scene.raster.grid.pixel_to_xy(cells[:, 0] + 0.5, cells[:, 1] + 0.5)
     with context.project.log.batch():
         for point in zip(x.tolist(), y.tolist(), strict=True):
-            context.project.log.add("point", class_id, [point], note=t("chosen in the scatter"))
+            context.project.log.add("point", class_id, [point], note=t("chosen in the scatter"), origin=GROUP)
     st.toast(t("{cells} labels added.", cells=numeral(len(cells), ",")), icon=":material/check:")
 
 

@@ -11,7 +11,7 @@ from tessera_core.errors import TesseraError
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import KINDS, is_class_raster, read_labels
 from tessera_core.labels.importing import ImportedLabels
-from tessera_core.labels.model import IMPORTED, clean_name
+from tessera_core.labels.model import clean_name
 from tessera_core.labels.raster_points import raster_points
 from tessera_core.language import numeral, relay, t, tn
 from tessera_core.project.project import Project
@@ -141,7 +141,7 @@ def _named(found: ImportedLabels, key: str) -> ImportedLabels:
 def _take(project: Project, file_id: str, reading: _Reading, found: ImportedLabels) -> None:
     try:
         before = {label.id for label in project.log.labels}
-        project.log.import_labels(found.classes, found.labels, origin=IMPORTED)
+        project.log.import_labels(found.classes, found.labels)
         # Taken in a second time they have other ids than in the file.
         ids = frozenset(label.id for label in project.log.labels if label.id not in before)
         st.session_state[_taken(project)] = ((file_id, reading), ids)
