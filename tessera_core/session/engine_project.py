@@ -31,7 +31,7 @@ from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.raster import EmbeddingRaster
-    from tessera_core.session.live_map import Reading
+    from tessera_core.session.reading import Reading
 
 MAX_POINTS = 100_000
 # A coordinate that moved by less came back from another program's arithmetic, not from a hand.

@@ -24,7 +24,8 @@ from tessera_core.project.project import Project
 from tessera_core.session import insight_protocol, layers
 from tessera_core.session.assessor import Assessor, Insight, Question
 from tessera_core.session.layers import ExtraLayer
-from tessera_core.session.live_map import LiveMap, is_instant, next_step
+from tessera_core.session.live_map import LiveMap
+from tessera_core.session.reading import is_instant, next_step
 from tessera_core.session.similar import SimilaritySearch, SimilarPixels, label_area
 from tessera_core.types import BBox
 

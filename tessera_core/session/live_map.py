@@ -1,9 +1,9 @@
-"""The class map that follows every label: what the label map shows, from a scene and a label log. Pure.
+"""What a screen sees of the class map that follows every label, from a scene and a label log. Pure.
 
-One :class:`LiveMap` serves all browser tabs on one year of one project. Everything expensive is kept until what it was
-made from has changed: the prediction by label version and head, its picture by class colours and confidence. What it sends
-is named by what it shows, so that another object for the same project (after a restart, in another tab) gives equal things
-equal names, and no two different pictures the same.
+One :class:`LiveMap` serves all browser tabs on one year of one project. What the map is, ``reading`` says; here are the part of it
+that a screen shows, its picture, and the message in which it travels, each kept until what it was made from has changed. What
+is sent is named by what it shows, so that another object for the same project (after a restart, in another tab) gives equal
+things equal names, and no two different pictures the same.
 
 Of a scene of more than :data:`LARGE_PIXELS` a click is answered with what is in sight, as finely as the screen shows it. The
 rest, and what each class covers, is made beside it and comes when it is there (:meth:`LiveMap.accept_rest`).
@@ -24,25 +24,20 @@ import numpy as np
 
 from tessera_core.areas import MappedArea, hectares, mapped_areas
 from tessera_core.errors import HeadError
-from tessera_core.heads.auto import reason
-from tessera_core.heads.blocks import learnt
-from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import LabelClass
 from tessera_core.labels.sampling import geometry_pixels, label_pixels
 from tessera_core.language import relay
-from tessera_core.project.classify import fit_labels
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid, DisplayView
 from tessera_core.session import base_maps, payload
 from tessera_core.session.protocol import ProtocolState, Sight
+from tessera_core.session.reading import LabelReader, Reading, Taught
 from tessera_core.types import BBox
 
 if TYPE_CHECKING:
     from tessera_core.heads import ClassMap, Head, HeadChoice, Scene
 
-# Methods of a project whose temperature is remembered.
-MAX_TEMPERATURES = 32
 # A scene of more pixels is not mapped as a whole at every click.
 LARGE_PIXELS = 2_000_000
 # Screens whose part of a large scene is kept ready (6 MB of pixel numbers each), their maps (3 MB each) and pictures (1 MB).
@@ -56,50 +51,10 @@ type _Drawn = tuple[weakref.ref[ClassMap], bytes, int, str]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the labels of one version say.
-
-    Attributes:
-        version: of the label log.
-        head: that was asked for.
-        temperature: by which its probabilities are softened.
-        preview: whether the map is a quick one, because the head asked for is slow and its map is still being made.
-        map: class ids and confidence, or None while there is no map.
-        hint: the next thing to do, or why there is no map; empty when all is well.
-        areas: what each class id covers of the map.
-        parts: how much each part of joined embeddings counts, in a sentence; empty where none was weighed.
-        method: what the head chose for these labels, in a sentence; empty where it has nothing to choose.
-    """
-
-    version: int
-    head: HeadChoice
-    temperature: float
-    preview: bool
-    map: ClassMap | None
-    hint: str
-    areas: dict[int, MappedArea]
-    parts: str = ""
-    method: str = ""
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """A head taught by the labels of one version; without one, the next thing to do. Told is what it learnt and chose."""
-
-    version: int
-    head: HeadChoice
-    temperature: float
-    preview: bool
-    fitted: Head | None
-    hint: str
-    told: tuple[str, str] = ("", "")
-
-
-@dataclass(frozen=True)
 class _Shown:
     """A part of the map as it is sent: what it was made from, what it shows, and whether the map of the rest is there."""
 
-    taught: _Fitted
+    taught: Taught
     map: ClassMap | None
     bounds: BBox
     rest: Reading | None
@@ -135,17 +90,13 @@ class LiveMap:
         self.title, self.subtitle = title, subtitle
         self._scene = scene
         self._mutex = threading.Lock()
-        self._reading: Reading | None = None
-        self._log: weakref.ref[LabelLog] | None = None
+        self.large = raster.grid.height * raster.grid.width > LARGE_PIXELS
+        self._reader = LabelReader(raster, scene, self.large)
         self._label_text = payload.LabelText(display)
-        self._temperatures: dict[HeadChoice, float] = {}
-        self._slow: tuple[int, HeadChoice, ClassMap] | None = None
-        self._fit: _Fitted | None = None
         self._views: OrderedDict[Sight | None, DisplayView] = OrderedDict()
         self._seen: OrderedDict[tuple[object, ...], ClassMap] = OrderedDict()
         self._drawn: OrderedDict[tuple[object, ...], _Drawn] = OrderedDict()
         self._confidence = False
-        self.large = raster.grid.height * raster.grid.width > LARGE_PIXELS
         hectare = hectares(1, raster.grid)
         self.unit, self.pixel_area = ("px", 1.0) if hectare is None else ("ha", hectare)
 
@@ -232,12 +183,12 @@ class LiveMap:
             confidence: whether the page shows it.
         """
         with self._mutex:
-            self._follow(labels)
-            reading = self._whole(labels, head) if self.large else None
+            self._reader.follow(labels)
+            reading = self._reader.whole(labels, head) if self.large else None
             if reading is None or reading.map is None:
                 return None
             classes = labels.classes
-            whole = _Shown(_taught(reading), reading.map, self.display.bounds, reading)
+            whole = _Shown(reading.taught, reading.map, self.display.bounds, reading)
             png, levels, name = self._picture(whole, classes, confidence)
         return {**self.picture_header(), "version": name, "levels": levels, "classes": [c.id for c in classes]}, png
 
@@ -268,18 +219,18 @@ class LiveMap:
     def reading(self, labels: LabelLog, head: HeadChoice) -> Reading:
         """The current map of ``labels``, of the whole scene however large, computed if something has changed."""
         with self._mutex:
-            return self._read(labels, head)
+            return self._reader.read(labels, head)
 
     def told(self, labels: LabelLog, head: HeadChoice) -> list[str]:
         """What the head chose for these labels, and how much each part of joined embeddings counts, in sentences."""
         with self._mutex:
-            parts, method = self._teach(labels, head).told
+            parts, method = self._reader.teach(labels, head).told
         return [sentence for sentence in (method, parts) if sentence]
 
     def temperature(self, head: HeadChoice) -> float:
         """By which the probabilities of ``head`` are softened now."""
         with self._mutex:
-            return self._temperatures.get(head, 1.0)
+            return self._reader.temperature(head)
 
     def stamp(self, labels: LabelLog, head: HeadChoice) -> str:
         """Names what :meth:`message` would show now, so that the page knows when its map is out of date."""
@@ -287,122 +238,51 @@ class LiveMap:
             return self._stamp(labels, head)
 
     def _stamp(self, labels: LabelLog, head: HeadChoice) -> str:
-        temperature = self._temperatures.get(head, 1.0)
-        slow = self._slow is not None and self._slow[:2] == (labels.version, head)
-        rest = self.large and self._known(labels, head) is not None
+        temperature, slow = self._reader.temperature(head), self._reader.has_slow(labels, head)
+        rest = self.large and self._reader.known(labels, head) is not None
         # In full: a map is of exactly one temperature, and the next one shall be asked for however near it is.
         return f"{self.key}|{labels.version}|{head}|{temperature!r}|{slow:d}{rest:d}"
 
     def set_temperature(self, head: HeadChoice, temperature: float) -> None:
         """From now on soften the probabilities of ``head``, as its confidence on held-out labels showed to be right."""
         with self._mutex:
-            self._temperatures.pop(head, None)
-            self._temperatures[head] = temperature
-            if len(self._temperatures) > MAX_TEMPERATURES:
-                del self._temperatures[next(iter(self._temperatures))]
+            self._reader.set_temperature(head, temperature)
 
     def accept(self, version: int, head: HeadChoice, made: ClassMap) -> None:
         """Take the finished map of a slow head; it is shown while the labels are still of that version."""
         with self._mutex:
-            self._slow = (version, head, made)
-            self._reading = None
-            self._seen.clear()
+            self._reader.take_slow(version, head, made)
 
     def accept_rest(self, version: int, head: HeadChoice, temperature: float, made: ClassMap) -> None:
         """Take the map of a whole large scene; it is shown while labels and confidence are still those it was made with."""
         areas = mapped_areas(made.classes, self.raster.grid)
-        made_with = (version, head, temperature)
+        made_with, reader = (version, head, temperature), self._reader
         with self._mutex:
-            labels = None if self._log is None else self._log()
-            if labels is None or self._now(labels, head) != made_with:
+            labels = reader.log
+            if labels is None or reader.now(labels, head) != made_with:
                 return
             # The last click's, unless the confidence was checked since: the page may not have asked for that map yet.
-            taught = self._teach(labels, head)
+            taught = reader.teach(labels, head)
         # Drawn here and not while a click waits for its turn.
         whole, classes, confidence = _Shown(taught, made, self.display.bounds, None), labels.classes, self._confidence
         drawn = self._draw(whole, classes, confidence)
         with self._mutex:
-            same = self._log is not None and self._log() is labels
-            if same and self._now(labels, head) == made_with:
-                self._reading = Reading(version, head, temperature, False, made, "", areas, *taught.told)
+            if reader.follows(labels) and reader.now(labels, head) == made_with:
+                reader.take_rest(taught, made, areas)
                 _keep(self._drawn, self._told(whole, classes, confidence), drawn)
-
-    def _follow(self, labels: LabelLog) -> None:
-        if self._log is None or self._log() is not labels:
-            # A log that was opened anew (its file was replaced) may count its versions from where another one stood.
-            self._log, self._reading, self._slow, self._fit = weakref.ref(labels), None, None, None
-            self._seen.clear()
-
-    def _known(self, labels: LabelLog, head: HeadChoice) -> Reading | None:
-        """The map of the whole scene, where it has been made already."""
-        known = self._reading
-        state = self._now(labels, head)
-        same = known is not None and self._log is not None and self._log() is labels
-        return known if same and known is not None and (known.version, known.head, known.temperature) == state else None
-
-    def _now(self, labels: LabelLog, head: HeadChoice) -> tuple[int, HeadChoice, float]:
-        """What a map of now is made with."""
-        return labels.version, head, self._temperatures.get(head, 1.0)
-
-    def _teach(self, labels: LabelLog, head: HeadChoice) -> _Fitted:
-        self._follow(labels)
-        version, temperature = labels.version, self._temperatures.get(head, 1.0)
-        known = self._fit
-        if known is not None and (known.version, known.head, known.temperature) == (version, head, temperature):
-            return known
-        hint, preview, told = next_step(labels), False, ("", "")
-        fitted: Head | None = None
-        if not hint:
-            preview = not is_instant(head)
-            try:
-                fitted = fit_labels(labels.labels, self.raster, DEFAULT_HEAD if preview else head)
-            except HeadError as error:
-                hint = str(error)
-        if fitted is not None and not preview:
-            told = (learnt(fitted, self.raster.provenance), reason(fitted))
-            fitted = fitted if temperature == 1 else fitted.temperature_scaled(temperature)
-        self._fit = _Fitted(version, head, temperature, preview, fitted, hint, told)
-        return self._fit
-
-    def _read(self, labels: LabelLog, head: HeadChoice) -> Reading:
-        """The map of the whole scene."""
-        self._follow(labels)
-        known = self._known(labels, head)
-        if known is not None:
-            return known
-        temperature, areas = self._temperatures.get(head, 1.0), {}
-        if self._slow is not None and self._slow[:2] == (labels.version, head) and not next_step(labels):
-            taught, mapped = _Fitted(labels.version, head, temperature, False, None, ""), self._slow[2]
-        else:
-            taught, mapped = self._teach(labels, head), None
-            if taught.fitted is not None:
-                try:
-                    mapped = self._scene().predict(taught.fitted)
-                except HeadError as error:
-                    taught = replace(taught, hint=str(error))
-        if mapped is not None:
-            areas = mapped_areas(mapped.classes, self.raster.grid)
-        self._reading = Reading(
-            taught.version, head, temperature, taught.preview, mapped, taught.hint, areas, *taught.told
-        )
-        return self._reading
-
-    def _whole(self, labels: LabelLog, head: HeadChoice) -> Reading | None:
-        """The map of the whole scene, where that costs nothing; always of a small one."""
-        ready = self._slow is not None and self._slow[:2] == (labels.version, head)
-        return self._read(labels, head) if ready or not self.large else self._known(labels, head)
 
     def _show(self, labels: LabelLog, head: HeadChoice, sight: Sight | None) -> _Shown:
         """What a screen shows: everything of a small scene, of a large one what is in sight."""
-        self._follow(labels)
-        reading = self._whole(labels, head)
-        taught = self._teach(labels, head) if reading is None else _taught(reading)
+        self._reader.follow(labels)
+        reading = self._reader.whole(labels, head)
+        taught = self._reader.teach(labels, head) if reading is None else reading.taught
         if reading is not None and (reading.map is None or not self.large):
             return _Shown(taught, reading.map, self.display.bounds, reading)
         if reading is None and taught.fitted is None:
             return _Shown(taught, None, self.display.bounds, None)
         view = self._view(sight)
-        key = (taught.version, head, taught.temperature, taught.preview, view.bounds, view.shape)
+        made_with = (self._reader.generation, taught.version, head, taught.temperature, taught.preview)
+        key = (*made_with, view.bounds, view.shape)
         seen = self._seen.get(key)
         if seen is None:
             try:
@@ -478,39 +358,8 @@ class LiveMap:
         ]
 
 
-def _taught(reading: Reading) -> _Fitted:
-    """What a map that is there already was made from."""
-    made = (reading.version, reading.head, reading.temperature, reading.preview)
-    return _Fitted(*made, None, reading.hint, (reading.parts, reading.method))
-
-
 def _keep[K, V](kept: OrderedDict[K, V], key: K, value: V) -> None:
     kept[key] = value
     kept.move_to_end(key)
     while len(kept) > MAX_VIEWS:
         kept.popitem(last=False)
-
-
-def is_instant(head: HeadChoice) -> bool:
-    """Whether a head is quick enough to be fitted and painted after every click."""
-    from tessera_core.heads import INSTANT_HEADS
-
-    return head.name in INSTANT_HEADS and head.neighbourhood == 1
-
-
-def next_step(labels: LabelLog) -> str:
-    """What to do so that a map appears; empty when nothing is missing."""
-    classes = labels.classes
-    if not classes:
-        return "Add your first class, for example Forest, in the field below."
-    counts = labels.counts
-    started = [c for c in classes if counts[c.id]]
-    if not started:
-        first = classes[0].name
-        return f"Choose a class and click places of it on the map. Start with {first}."
-    if len(started) == 1:
-        others = [c for c in classes if not counts[c.id]]
-        if not others:
-            return f"Now add a second class, so that the map can tell {started[0].name} from something else."
-        return f"Now label another class, for example {others[0].name}: choose it and click a place of it."
-    return ""

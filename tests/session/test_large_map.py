@@ -50,7 +50,7 @@ def test_a_click_maps_what_is_in_sight_as_the_whole_map_has_it_and_the_rest_foll
     live: LiveMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = labelled(RASTER)
-    whole = Scene(RASTER).predict(live._teach(log, HEAD).fitted)  # type: ignore[arg-type]
+    whole = Scene(RASTER).predict(live._reader.teach(log, HEAD).fitted)  # type: ignore[arg-type]
 
     def told(seen: Sight | None, confidence: bool = True) -> tuple[dict[str, Any], np.ndarray]:
         state = ProtocolState(view=seen, confidence=confidence)
@@ -73,8 +73,8 @@ def test_a_click_maps_what_is_in_sight_as_the_whole_map_has_it_and_the_rest_foll
     later, again = told(near)
     assert later["stamp"] != header["stamp"]
     np.testing.assert_array_equal(again, seen)
+    monkeypatch.setattr(live_map, "LARGE_PIXELS", RASTER.grid.height * RASTER.grid.width)
     small = LiveMap("scene", "place", RASTER, lambda: Scene(RASTER), DISPLAY, "Demo", "2024")
-    small.large = False
     plain, png = payload.unpack(small.message("k", log, HEAD, ProtocolState(confidence=True), 1))
     assert [c["area"] for c in later["classes"]] == [c["area"] for c in plain["classes"]]
     # It was drawn beside, so that no click waits for it.
@@ -88,7 +88,7 @@ def test_a_click_maps_what_is_in_sight_as_the_whole_map_has_it_and_the_rest_foll
 
 def test_a_map_of_the_rest_of_other_labels_or_another_confidence_is_not_shown(live: LiveMap) -> None:
     log = labelled(RASTER)
-    made = Scene(RASTER).predict(live._teach(log, HEAD).fitted)  # type: ignore[arg-type]
+    made = Scene(RASTER).predict(live._reader.teach(log, HEAD).fitted)  # type: ignore[arg-type]
     version = log.version
     live.accept_rest(version, HEAD, 2.0, made)
     assert live.rest(log, HEAD, False) is None
@@ -114,7 +114,7 @@ def test_a_rest_of_the_confidence_that_is_shown_is_taken_though_the_page_has_not
     live: LiveMap, temperatures: list[float]
 ) -> None:
     log = labelled(RASTER)
-    made = Scene(RASTER).predict(live._teach(log, HEAD).fitted)  # type: ignore[arg-type]
+    made = Scene(RASTER).predict(live._reader.teach(log, HEAD).fitted)  # type: ignore[arg-type]
     live.message("k", log, HEAD, ProtocolState(), 1)
     for before, temperature in zip([live.temperature(HEAD), *temperatures], temperatures, strict=False):
         stamp = live.stamp(log, HEAD)
@@ -129,7 +129,7 @@ def test_a_rest_that_is_overtaken_while_it_is_drawn_is_not_shown(
     live: LiveMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = labelled(RASTER)
-    made = Scene(RASTER).predict(live._teach(log, HEAD).fitted)  # type: ignore[arg-type]
+    made = Scene(RASTER).predict(live._reader.teach(log, HEAD).fitted)  # type: ignore[arg-type]
     version, overlay = log.version, payload.overlay
 
     def slowly(*args: Any) -> Any:
@@ -140,7 +140,7 @@ def test_a_rest_that_is_overtaken_while_it_is_drawn_is_not_shown(
         patch.setattr(payload, "overlay", slowly)
         live.accept_rest(version, HEAD, 1.0, made)
     assert log.version != version
-    assert live._reading is None
+    assert live._reader.reading is None
 
 
 def test_the_rest_is_mapped_once_and_with_the_confidence_that_was_just_checked(live: LiveMap) -> None:
@@ -163,7 +163,7 @@ def test_a_slow_head_shows_a_quick_map_of_what_is_in_sight_until_its_own_is_ther
     header, png = payload.unpack(live.message("k", log, slow, ProtocolState(view=sight(0, 0, 0.5, 0.5)), 1))
     assert header["preview"]
     assert png
-    made = Scene(RASTER).predict(live._teach(log, slow).fitted)  # type: ignore[arg-type]
+    made = Scene(RASTER).predict(live._reader.teach(log, slow).fitted)  # type: ignore[arg-type]
     live.accept(log.version, slow, made)
     header, _ = payload.unpack(live.message("k", log, slow, ProtocolState(view=sight(0, 0, 0.5, 0.5)), 2))
     assert not header["preview"]

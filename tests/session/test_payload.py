@@ -14,7 +14,7 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session import payload
-from tessera_core.session.live_map import LiveMap, next_step
+from tessera_core.session.live_map import LiveMap
 from tessera_core.session.protocol import ProtocolState
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 700_000, 0, -10, 5_800_000), (40, 50))
@@ -205,10 +205,3 @@ def test_labels_where_nothing_is_known_give_a_reason_instead_of_a_map() -> None:
     reading = live.reading(log, HeadChoice("ridge"))
     assert reading.map is None
     assert reading.hint.endswith(".")
-
-
-def test_next_step_with_one_class_only() -> None:
-    log = LabelLog()
-    log.add_class("Forest")
-    click(log, 1, 5, 5)
-    assert "second class" in next_step(log)

@@ -11,7 +11,7 @@ from tessera_core.language import relay, t
 from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
-from tessera_core.session.live_map import is_instant
+from tessera_core.session.reading import is_instant
 from tessera_core.ui.scene import OpenScene
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from tessera_core.render.canvas import EMBEDDING, PICTURES
 from tessera_core.render.canvas import TRUE_COLOUR as SATELLITE
 from tessera_core.session.insight_protocol import InsightState, apply_wishes
 from tessera_core.session.labelling import LabelSession, LabelSessions
-from tessera_core.session.live_map import LiveMap, next_step
+from tessera_core.session.live_map import LiveMap
 from tessera_core.session.protocol import ProtocolState, apply_message
+from tessera_core.session.reading import next_step
 from tessera_core.ui import base_maps, canvas, frame, humanize, sessions, state
 from tessera_core.ui.components import label_map
 from tessera_core.ui.label import notes, panels

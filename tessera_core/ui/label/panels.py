@@ -10,7 +10,7 @@ import streamlit as st
 from tessera_core.language import t
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
-from tessera_core.session.live_map import next_step
+from tessera_core.session.reading import next_step
 from tessera_core.ui import base_layers, place_pictures
 from tessera_core.ui.help import checklist
 from tessera_core.ui.label import class_tree, clusters, heads, import_labels, method, notes, postprocess, quality, take

@@ -20,7 +20,7 @@ from tessera_core.project.classify import head_choice, map_project, score_labels
 from tessera_core.project.project import Project
 from tessera_core.project.settings import LessonProgress
 from tessera_core.render.palette import encode
-from tessera_core.session.live_map import next_step
+from tessera_core.session.reading import next_step
 from tessera_core.ui import state
 
 _KEPT = "lesson_truth"
