@@ -47,6 +47,7 @@ COMMANDS = {
     "project": "make, open, list and fill projects without the app",
     "map": "train a head on labels and map a region",
     "head": "one head from labels in many places: train, teach further, keep",
+    "places": "the places of one map: list them, map all of them",
     "change": "find what changed between two years",
     "monitor": "what is new this year: a list to review, and labels of it",
     "features": "other rasters as features: elevation, slope, canopy height",

@@ -7,6 +7,8 @@ each, so that none of them is the first, and one that is deleted, renamed or mov
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -107,6 +109,21 @@ def take_out(project: Project, folder: Path) -> None:
     if other.settings.together == project.settings.together:
         other.update(together=None)
     project.refresh()
+
+
+def content_of(found: Iterable[Place]) -> str:
+    """Names what the map of these places would be made of: their labels, and their embeddings and years."""
+    digest = hashlib.blake2b(digest_size=12)
+    for place in found:
+        try:
+            settings = (data := read_file(place.folder))["settings"]
+            made_of = [data["embeddings"], settings.get("label_year"), settings.get("year")]
+            stamps = [stamp_of(log) for log in sorted(saved_logs(place.folder))]
+        except (TesseraError, OSError):
+            # Gone meanwhile; whoever makes the map says so.
+            made_of, stamps = [], []
+        digest.update(json.dumps([str(place.folder), place.name, made_of, stamps], sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 type _Stamp = tuple[int, int, int]

@@ -242,6 +242,7 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         "weak-labels no/such e/2023 --out o.gpkg",
         "monitor find no/such e/2023 e/2024 --out o.gpkg",
         "head teach no/such Fen --out o.safetensors",
+        "places no/such --out o",
         "verify no/such",
         "validate show no/such",
     ]

@@ -1,0 +1,181 @@
+"""All places of one map, mapped by one head that all of them teach: each on its own grid, in whatever UTM zone, and together.
+
+What the app shows of them together and ``tessera places`` writes is what :func:`map_places` makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tessera_core._utils.partial import Failure
+from tessera_core.errors import ExportError, Hint, InputError, MixedDatasetsError, ProjectError, TesseraError
+from tessera_core.labels.model import LabelClass
+from tessera_core.project.classify import head_choice
+from tessera_core.project.folders import safe_name
+from tessera_core.project.maps import MappedClasses, map_classes_with
+from tessera_core.project.places import Place
+from tessera_core.project.project import Project
+from tessera_core.project.teaching import JointHead, label_year, taught_by_project, teach
+from tessera_core.project.tile_maps import require_ours, write_virtual
+from tessera_core.sources.local.open import open_embeddings
+from tessera_core.types import Cancel, Progress
+
+if TYPE_CHECKING:
+    from tessera_core.project.joint_heads import Taught
+    from tessera_core.raster import EmbeddingRaster
+
+
+@dataclass(frozen=True)
+class PlaceMap:
+    """The map of a place.
+
+    Attributes:
+        place: which.
+        year: of the embeddings; None where they have none.
+        made: its map.
+    """
+
+    place: Place
+    year: int | None
+    made: MappedClasses
+
+
+@dataclass(frozen=True)
+class PlaceMaps:
+    """The maps of all places.
+
+    Attributes:
+        head: that all labels taught, with how right it is in each place when that place teaches it nothing.
+        maps: of each place that could be mapped.
+        failed: places that could not.
+    """
+
+    head: JointHead
+    maps: tuple[PlaceMap, ...]
+    failed: tuple[Failure, ...] = ()
+
+    @property
+    def legend(self) -> tuple[LabelClass, ...]:
+        """Names and colours of the class ids, the same in all maps."""
+        return self.maps[0].made.legend
+
+    def areas(self) -> dict[int, tuple[int, float | None]]:
+        """Class id -> pixels and hectares over all places; hectares are None where a place lies nowhere on Earth."""
+        total: dict[int, tuple[int, float | None]] = {}
+        for one in self.maps:
+            for class_id, area in one.made.areas().items():
+                pixels, hectares = total.get(class_id, (0, 0.0))
+                known = None if hectares is None or area.hectares is None else hectares + area.hectares
+                total[class_id] = (pixels + area.pixels, known)
+        return dict(sorted(total.items()))
+
+    def write(self, folder: str | Path, *, confidence: bool = False) -> list[Path]:
+        """Write each place's map, and one virtual raster for each coordinate system (``map_EPSG.vrt``).
+
+        Args:
+            folder: made if it is not there; maps of this program in it are replaced.
+            confidence: whether it is written as well.
+
+        Raises:
+            InputError: a map of another program is in the way.
+            ExportError: a file cannot be written.
+        """
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(f"Cannot create the folder {folder}: {error.strerror or error}.") from error
+        files: list[Path] = []
+        tiles = {}
+        for stem, one in zip(_stems([one.place.name for one in self.maps]), self.maps, strict=True):
+            target = folder / f"{stem}.tif"
+            require_ours(target)
+            files += one.made.write(target, folder / f"{stem}_confidence.tif" if confidence else None)
+            tiles[stem] = {"grid": one.made.grid.to_json()}
+        return files + write_virtual(folder, tiles, "map", ("", "_confidence") if confidence else ("",))
+
+
+def map_places(
+    found: Sequence[Place],
+    asked: Project,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> PlaceMaps:
+    """One head from the labels of all places, and the map of each by it.
+
+    Args:
+        found: the places, of :func:`tessera_core.project.places.places_of`.
+        asked: the one whose choice of a head counts.
+        seed: of everything random.
+        progress, cancelled: see docs/architecture.md.
+
+    Raises:
+        InputError: there are no places.
+        HeadError: the labels of all do not suffice.
+        ProjectError: no place can be opened.
+        Cancelled: ``cancelled`` said so.
+    """
+    if not found:
+        raise InputError(
+            f"{asked.name} has no other places; choose other projects for it to learn from first, or name them with "
+            "'tessera places PROJECT --add OTHER'.",
+            hint=Hint.LABELS,
+        )
+    failed, opened, parts = [], [], []
+    for place in found:
+        try:
+            project, year, raster = _opened(place.folder)
+            part = taught_by_project(project, raster, year, seed) if place.labels else None
+            if asked.dataset != project.dataset:
+                raise MixedDatasetsError(str(asked.dataset), str(project.dataset), "one map of several places")
+        except TesseraError as error:
+            failed.append(Failure(place.name, str(error)))
+            continue
+        opened.append((place, year, raster))
+        parts += [] if part is None else [part]
+    if not opened:
+        raise ProjectError(f"No place can be opened; of {failed[0].what}: {failed[0].why}")
+    head = _taught(parts, asked, seed, progress, cancelled)
+    saved, maps = head.saved, []
+    for number, (place, year, raster) in enumerate(opened):
+        if progress is not None:
+            progress(number, len(opened), place.name)
+        made = map_classes_with(raster, saved, legend=head.taught.classes, seed=seed, cancelled=cancelled)
+        maps.append(PlaceMap(place, year, made))
+    if progress is not None:
+        progress(len(opened), len(opened), "")
+    return PlaceMaps(head, tuple(maps), tuple(failed))
+
+
+def _taught(
+    parts: list[Taught], asked: Project, seed: int, progress: Progress | None, cancelled: Cancel | None
+) -> JointHead:
+    if not parts:
+        raise InputError(
+            "No place has labels yet; label places of at least two classes in one of them.", hint=Hint.LABELS
+        )
+    return teach(parts, head_choice(asked), seed=seed, progress=progress, cancelled=cancelled)
+
+
+def _opened(folder: Path) -> tuple[Project, int | None, EmbeddingRaster]:
+    """A place, the year that its labels are of, and its embeddings of that year."""
+    project = Project.open(folder)
+    year = label_year(project)
+    return project, year, open_embeddings(project.embeddings_path(year), year=year)
+
+
+def _stems(names: Sequence[str]) -> list[str]:
+    """Names of files, each once, whatever places are called."""
+    stems: list[str] = []
+    for name in names:
+        stem = plain = safe_name(name)
+        number = 2
+        while stem in stems:
+            stem, number = f"{plain}-{number}", number + 1
+        stems.append(stem)
+    return stems
