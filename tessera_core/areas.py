@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +34,11 @@ class MappedArea:
     hectares: float | None
 
 
-def mapped_areas(classes: NDArray[np.uint8], grid: Grid) -> dict[int, MappedArea]:
+def mapped_areas(classes: NDArray[np.uint8], grid: Grid, named: Collection[int] | None = None) -> dict[int, MappedArea]:
     """What each class id 0..255 covers of a map (H, W) on ``grid``; 0 is what has no data, with a share of 0.
+
+    Args:
+        named: only 0, these, and what the map has.
 
     These are counts of pixels: mistakes of the map shift them (:mod:`tessera_core.project.validate` has areas with intervals).
     """
@@ -43,6 +47,7 @@ def mapped_areas(classes: NDArray[np.uint8], grid: Grid) -> dict[int, MappedArea
     return {
         i: MappedArea(n, n / mapped if i else 0.0, None if hectare is None else n * hectare)
         for i, n in enumerate(counts)
+        if named is None or n or not i or i in named
     }
 
 

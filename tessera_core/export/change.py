@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tessera_core.analysis.change import ChangeLayer
 from tessera_core.export.geotiff import Band, ValueStyle, sidecars, write_class_map, write_values
 from tessera_core.grid import Grid
@@ -17,7 +20,15 @@ _P_LEVELS = (0.0, 0.001, 0.01, 0.05, 0.1, 0.5, 1.0)
 P_STOPS = tuple(zip(_P_LEVELS, reversed(hexes("uncertainty", len(_P_LEVELS))), strict=True))
 
 
-def write_change(path: str | Path, layer: ChangeLayer, rate: float, grid: Grid, provenance: Provenance) -> list[Path]:
+def write_change(
+    path: str | Path,
+    layer: ChangeLayer,
+    rate: float,
+    grid: Grid,
+    provenance: Provenance,
+    *,
+    classes: NDArray[np.uint8] | None = None,
+) -> list[Path]:
     """Write ``NAME.tif`` (1 unchanged, 2 changed, 0 no data) and ``NAME_p.tif`` (p-values, float32), both COG.
 
     Args:
@@ -26,6 +37,7 @@ def write_change(path: str | Path, layer: ChangeLayer, rate: float, grid: Grid, 
         rate: false-discovery rate of the map.
         grid: of both years.
         provenance: of the later year.
+        classes: the layer's at that rate, where they are known already.
 
     Returns:
         The files, the map first; GDAL's sidecar and the QGIS styles last.
@@ -38,7 +50,8 @@ def write_change(path: str | Path, layer: ChangeLayer, rate: float, grid: Grid, 
         "tessera_false_discovery_rate": f"{rate:g}",
         "tessera_null": layer.null.source,
     }
-    written = write_class_map(path, layer.classes(rate), None, grid, CLASSES, provenance, tags=tags)
+    classes = layer.classes(rate) if classes is None else classes
+    written = write_class_map(path, classes, None, grid, CLASSES, provenance, tags=tags)
     p_file = written.with_name(f"{written.stem}_p.tif")
     values = write_values(
         p_file, layer.p_values(), grid, provenance, Band("p-value of no change"), ValueStyle(stops=P_STOPS)

@@ -18,11 +18,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path, write_text
 from tessera_core.areas import pixel_counts
 from tessera_core.errors import ExportError
+from tessera_core.export import small_cog
 from tessera_core.export.style import (
     Stops,
     classes_style,
@@ -31,7 +33,7 @@ from tessera_core.export.style import (
     values_renderer,
     write_style,
 )
-from tessera_core.export.xmltext import xml_text
+from tessera_core.export.xmltext import only_xml
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import SOFTWARE, Provenance
@@ -42,8 +44,10 @@ NO_CONFIDENCE = 255
 _ROWS = 512
 # Bytes up to which GDAL may hold a raster whole; larger ones go through a file. The bytes that come out are the same.
 _SMALL = 4 << 20
-# Bytes of blocks that GDAL keeps meanwhile; by itself it keeps a twentieth of the memory, which is two bytes a pixel.
-GDAL_CACHE = 16 << 20
+# Bytes of blocks that GDAL keeps meanwhile: by itself a twentieth of the memory, which is two bytes a pixel. More is not quicker.
+_CACHE = 4 << 20
+# Bytes from which several threads compress. They take 30 MB and more together, as much again as such a raster.
+_LARGE = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def write_class_map(
         band_tags=band_tags,
     )
     counts = pixel_counts(classes)
-    write_text(path.with_name(path.name + ".aux.xml"), sidecar(named, counts))
+    write_text(path.with_name(path.name + ".aux.xml"), sidecar(named, counts), flushed=False)
     write_style(path, classes_style(tuple(named)))
     if confidence is not None:
         write_confidence(
@@ -231,6 +235,33 @@ def _tags(provenance: Provenance, grid: Grid) -> dict[str, str]:
     return tags
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What a raster says of itself beside its pixels and its place; may be a key."""
+
+    band: tuple[str, str]
+    tags: tuple[tuple[str, str], ...]
+    band_tags: tuple[tuple[str, str], ...]
+    colormap: tuple[tuple[int, tuple[int, int, int, int]], ...]
+    # As text, since NaN is not itself.
+    nodata: str
+    overviews: str
+
+    def onto(self, file: Any) -> None:
+        """Write it into a raster that rasterio has open."""
+        if self.colormap:
+            file.write_colormap(1, dict(self.colormap))
+        file.update_tags(**dict(self.tags))
+        file.update_tags(1, **dict(self.band_tags))
+        file.set_band_description(1, self.band[0])
+        if self.band[1]:
+            file.set_band_unit(1, self.band[1])
+
+    def options(self) -> dict[str, Any]:
+        """Of GDAL's COG driver."""
+        return {"compress": "DEFLATE", "overview_resampling": self.overviews, "bigtiff": "IF_SAFER"}
+
+
 def _write_cog(
     path: Path,
     values: NDArray[np.generic],
@@ -246,49 +277,75 @@ def _write_cog(
     import rasterio.shutil
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-    profile: dict[str, Any] = {
-        "height": grid.height,
-        "width": grid.width,
-        "count": 1,
-        "dtype": values.dtype.name,
-        "nodata": nodata,
-    }
-    options = {"compress": "DEFLATE", "overview_resampling": overviews, "bigtiff": "IF_SAFER"}
-
-    def described(file: Any) -> None:
-        if colormap is not None:
-            file.write_colormap(1, dict(colormap))
-        file.update_tags(**band.tags)
-        file.update_tags(1, **(band_tags or {}))
-        file.set_band_description(1, band.description)
-        if band.unit:
-            file.set_band_unit(1, band.unit)
-
-    if grid.georeferenced:
-        profile |= {"crs": _crs(grid.crs or ""), "transform": grid.transform}
+    look = _Look(
+        (band.description, band.unit),
+        tuple(band.tags.items()),
+        tuple((band_tags or {}).items()),
+        tuple((colormap or {}).items()),
+        repr(float(nodata)),
+        overviews,
+    )
     try:
-        with atomic_path(path) as part, rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), warnings.catch_warnings():
+        with atomic_path(path) as part, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            if values.nbytes <= _SMALL:
-                with rasterio.open(part, "w", driver="COG", **profile, **options) as file:
-                    file.write(values, 1)
-                    described(file)
+            if max(grid.shape) <= small_cog.LARGEST:
+                part.write_bytes(_small_file(values, grid, look))
                 return
-            if max(grid.shape) > _ROWS:
+            profile = _profile(grid.shape, values.dtype.name, grid.crs, grid.transform, look)
+            with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+                if values.nbytes <= _SMALL:
+                    with rasterio.open(part, "w", driver="COG", **profile, **look.options()) as file:
+                        file.write(values, 1)
+                        look.onto(file)
+                    return
                 # Read again by squares; lines of a wide map would be read once for each square beside another.
                 profile |= {"tiled": True, "blockxsize": _ROWS, "blockysize": _ROWS}
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".cog-") as folder:
-                plain = Path(folder) / "plain.tif"
-                with rasterio.open(plain, "w", driver="GTiff", bigtiff="IF_SAFER", **profile) as file:
-                    for start in range(0, grid.height, _ROWS):
-                        # Handed over as one, it is copied as one.
-                        rows = slice(start, min(start + _ROWS, grid.height))
-                        file.write(values[rows], 1, window=(rows.indices(grid.height)[:2], (0, grid.width)))
-                    described(file)
-                rasterio.shutil.copy(plain, part, driver="COG", num_threads="ALL_CPUS", **options)
+                with tempfile.TemporaryDirectory(dir=path.parent, prefix=".cog-") as folder:
+                    plain = Path(folder) / "plain.tif"
+                    with rasterio.open(plain, "w", driver="GTiff", bigtiff="IF_SAFER", **profile) as file:
+                        for start in range(0, grid.height, _ROWS):
+                            # Handed over as one, it is copied as one.
+                            rows = slice(start, min(start + _ROWS, grid.height))
+                            file.write(values[rows], 1, window=(rows.indices(grid.height)[:2], (0, grid.width)))
+                        look.onto(file)
+                    threads = "ALL_CPUS" if values.nbytes > _LARGE else "1"
+                    rasterio.shutil.copy(plain, part, driver="COG", num_threads=threads, **look.options())
     except RasterioError as error:
         first = first_line(error)
         raise ExportError(f"{path.name} could not be written: {first}") from error
+
+
+def _profile(shape: tuple[int, int], dtype: str, crs: str | None, transform: Affine, look: _Look) -> dict[str, Any]:
+    found = {"height": shape[0], "width": shape[1], "count": 1, "dtype": dtype, "nodata": float(look.nodata)}
+    return found if crs is None else found | {"crs": _crs(crs), "transform": transform}
+
+
+def _small_file(values: NDArray[np.generic], grid: Grid, look: _Look) -> bytes:
+    """A COG of one block."""
+    t = grid.transform
+    north_up = t.b == t.d == 0 and t.a > 0 and t.e < 0
+    # The place of another is written in a matrix, which is part of what is alike.
+    of_all = Affine(t.a, 0, 0, 0, t.e, 0) if north_up else t
+    template = _template(grid.shape, values.dtype.name, grid.crs, tuple(of_all)[:6], look)
+    if north_up and grid.georeferenced and template.place_at is None:
+        raise ExportError("A small image has no place on Earth in its file.")
+    return template.file(values, (t.c, t.f))
+
+
+@functools.lru_cache(maxsize=16)
+def _template(
+    shape: tuple[int, int], dtype: str, crs: str | None, transform: tuple[float, ...], look: _Look
+) -> small_cog.Template:
+    import rasterio
+    from rasterio.io import MemoryFile
+
+    profile = _profile(shape, dtype, crs, Affine(*transform), look)
+    side = small_cog.block_side(shape)
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE), MemoryFile() as memory:
+        with memory.open(driver="COG", blocksize=side, **profile, **look.options()) as file:
+            file.write(np.zeros(shape, dtype), 1)
+            look.onto(file)
+        return small_cog.Template.of(memory.read())
 
 
 @functools.lru_cache(maxsize=16)
@@ -306,9 +363,21 @@ def first_line(error: Exception) -> str:
 
 def sidecar(classes: list[LabelClass], counts: NDArray[np.int64]) -> str:
     """GDAL's ``.aux.xml`` with category names and a raster attribute table (GDAL raster data model, RAT field usages)."""
+    first, *others = _sidecar_parts(tuple(classes))
+    return "".join([first, *(f"{int(counts[c.id])}{part}" for c, part in zip(classes, others, strict=True))])
+
+
+# Stands for a count; no name keeps it, since XML cannot hold it.
+_COUNT = "\0"
+
+
+# The tiles of a folder differ in their counts alone.
+@functools.lru_cache(maxsize=16)
+def _sidecar_parts(classes: tuple[LabelClass, ...]) -> list[str]:
+    """The sidecar's text around the counts."""
     root = ElementTree.Element("PAMDataset")
     band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
-    names = {c.id: c.name for c in classes}
+    names = {c.id: only_xml(c.name) for c in classes}
     categories = ElementTree.SubElement(band, "CategoryNames")
     for value in range(max(names, default=0) + 1):
         ElementTree.SubElement(categories, "Category").text = names.get(value, "")
@@ -329,7 +398,9 @@ def sidecar(classes: list[LabelClass], counts: NDArray[np.int64]) -> str:
             ElementTree.SubElement(field, tag).text = text
     for index, c in enumerate(classes):
         row = ElementTree.SubElement(table, "Row", index=str(index))
-        cells: tuple[object, ...] = (c.id, c.name, int(counts[c.id]), *_rgb(c.color), 255)
+        cells: tuple[object, ...] = (c.id, names[c.id], _COUNT, *_rgb(c.color), 255)
         for cell in cells:
             ElementTree.SubElement(row, "F").text = str(cell)
-    return xml_text(root)
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode") + "\n"
+    return text.split(_COUNT)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tessera_core._utils.atomic import atomic_path, write_text
 from tessera_core.errors import ExportError
-from tessera_core.export.geotiff import GDAL_CACHE, first_line, named_classes, sidecar
+from tessera_core.export.geotiff import first_line, named_classes, sidecar
 from tessera_core.export.style import write_style
 from tessera_core.export.vrt import write_vrt
 from tessera_core.gate import open_raster
@@ -18,6 +18,8 @@ from tessera_core.labels.model import LabelClass
 MADE_OF = "tessera_made_of"
 # Files that GDAL keeps open at a time; a folder may hold any number.
 _OPEN = "64"
+# Bytes of blocks that it keeps meanwhile; blocks of neighbouring tiles are read several times.
+_CACHE = 16 << 20
 
 
 def write_one_cog(path: str | Path, files: Sequence[tuple[Path, Grid]], overviews: str, made_of: str) -> Path:
@@ -48,7 +50,7 @@ def write_one_cog(path: str | Path, files: Sequence[tuple[Path, Grid]], overview
         with (
             atomic_path(path) as part,
             tempfile.TemporaryDirectory(dir=path.parent, prefix=".one-") as folder,
-            rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE, GDAL_MAX_DATASET_POOL_SIZE=_OPEN),
+            rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_MAX_DATASET_POOL_SIZE=_OPEN),
         ):
             whole = write_vrt(Path(folder) / "whole.vrt", files, tags=tags | {MADE_OF: made_of})
             rasterio.shutil.copy(

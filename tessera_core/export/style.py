@@ -38,9 +38,10 @@ def write_style(raster: str | Path, style: Element | str) -> Path | None:
         ExportError: it cannot be written.
     """
     path = Path(raster).with_suffix(".qml")
-    if path.is_file() and MARK.encode() not in path.read_bytes()[:1000]:
+    # An empty one was ours when the power failed.
+    if path.is_file() and (head := path.read_bytes()[:1000]) and MARK.encode() not in head:
         return None
-    write_text(path, style if isinstance(style, str) else raster_qml(style))
+    write_text(path, style if isinstance(style, str) else raster_qml(style), flushed=False)
     return path
 
 

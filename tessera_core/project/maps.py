@@ -161,9 +161,7 @@ class MappedClasses(Mapped["ClassMap", "Head"]):
 
     def areas(self) -> dict[int, MappedArea]:
         """Class id -> pixels, share and hectares of each class of the legend and of the map, 0 for what is not mapped."""
-        found = mapped_areas(self.classes, self.grid)
-        known = {0, *(int(i) for i in self.head.classes_), *(i for i, area in found.items() if area.pixels)}
-        return {i: found[i] for i in sorted(known)}
+        return mapped_areas(self.classes, self.grid, {int(i) for i in self.head.classes_})
 
     def save_head(self, path: str | Path) -> Path:
         """Write the head, for other regions of the same dataset (:func:`tessera_core.heads.load_head`), or for other programs.

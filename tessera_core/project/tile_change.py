@@ -31,7 +31,7 @@ from tessera_core.analysis.change.judge import Judgement, fit_judgement
 from tessera_core.analysis.change.levels import count_levels
 from tessera_core.analysis.change.measure import Measured, measure_differences
 from tessera_core.analysis.change.scene import SAMPLE, ChangeScene, fit_scene_on
-from tessera_core.areas import hectares
+from tessera_core.areas import hectares, pixel_counts
 from tessera_core.errors import Cancelled, ExportError, InputError
 from tessera_core.export.change import CLASSES
 from tessera_core.grid import Grid
@@ -49,6 +49,8 @@ SCENE, JUDGED, MEASURED = "scene.npz", "judged.npz", ".measured"
 _LOCK = ".change.lock"
 # Tiles that the model of the scene is fitted on, at most.
 TILES_LOOKED_AT = 400
+# Bytes of what was measured that stay in memory between the passes over it.
+_KEPT = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -352,9 +354,16 @@ def _opened(piece: Piece, changed: tuple[int, ...]) -> EmbeddingRaster:
     return piece.open()
 
 
+def _own(piece: Piece, changed: tuple[int, ...], cancelled: Cancel | None) -> EmbeddingRaster:
+    """A tile in its own turn; it was often opened as a neighbour just before."""
+    return _opened(piece, changed) if piece.describe().mapped else piece.open(cancelled=cancelled)
+
+
 def _measure(pair: Pair, near: Sequence[Pair], scene: ChangeScene, cancelled: Cancel | None) -> Measured:
     first, second = (
-        _with_rim(getattr(pair, year).open(cancelled=cancelled), [(getattr(one, year), one.changed) for one in near])
+        _with_rim(
+            _own(getattr(pair, year), pair.changed, cancelled), [(getattr(one, year), one.changed) for one in near]
+        )
         for year in ("first", "second")
     )
     _require_same_dataset(first, second)
@@ -415,13 +424,25 @@ def _lost_file(out: Path, pair: Pair) -> Path:
 
 
 class _Parts:
-    """What was measured, tile by tile; may be gone through several times."""
+    """What was measured, tile by tile; may be gone through several times, and is read once where it is little."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = files
+        self._kept: list[Measured] = []
 
     def __iter__(self) -> Iterator[Measured]:
-        return map(_load_measured, self.files)
+        yield from self._kept
+        room = _KEPT - sum(map(_size, self._kept))
+        for file in self.files[len(self._kept) :]:
+            part = _load_measured(file)
+            room -= _size(part)
+            if room >= 0:
+                self._kept.append(part)
+            yield part
+
+
+def _size(part: Measured) -> int:
+    return part.levels.nbytes + part.contrasts.nbytes + part.groups.nbytes
 
 
 def _load_measured(file: Path) -> Measured:
@@ -493,6 +514,8 @@ def _write_share(
     from tessera_core.export.change import write_change
 
     judgement, scene = _load_judged(out, digest)
+    # One for the scene, whose histogram is that of all tiles.
+    threshold = scene.threshold(rate)
     mine = share.take(pairs)
     for number, pair in enumerate(mine):
         if cancelled is not None and cancelled():
@@ -506,8 +529,9 @@ def _write_share(
         layer = dataclasses.replace(scene, levels=judgement.levels(_load_measured(_measured_file(out, pair))))
         # The note of a map at another rate goes first: it would vouch for this one if we were killed before our own.
         (out / f"{pair.name}.json").unlink(missing_ok=True)
-        write_change(target, layer, rate, pair.grid, pair.second.describe().provenance)
-        found = np.bincount(layer.classes(rate).reshape(-1), minlength=3)
+        classes = layer.classes_from(threshold)
+        write_change(target, layer, rate, pair.grid, pair.second.describe().provenance, classes=classes)
+        found = pixel_counts(classes)
         called = int(found[2])
         write_json(
             out / f"{pair.name}.json",

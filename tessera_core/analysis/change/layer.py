@@ -122,8 +122,12 @@ class ChangeLayer:
 
     def classes(self, rate: float) -> NDArray[np.uint8]:
         """uint8 (H, W): 1 unchanged, 2 called changed at a false-discovery rate, 0 where there is no data."""
+        return self.classes_from(self.threshold(rate))
+
+    def classes_from(self, threshold: int) -> NDArray[np.uint8]:
+        """:meth:`classes` where the smallest level called changed is known already."""
         table = np.ones(LEVELS, np.uint8)
-        table[self.threshold(rate) :] = 2
+        table[threshold:] = 2
         table[NO_LEVEL] = 0
         return look_up(table, self.levels)
 
