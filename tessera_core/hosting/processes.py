@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import msgspec
 
@@ -25,6 +25,9 @@ from tessera_core._utils.locks import alone, locked
 from tessera_core._utils.paths import data_home
 
 log = logging.getLogger(__name__)
+
+# What one process asks of another: words between programs, in no language of people.
+type Order = Literal["let go", "cancel", "drain"]
 
 
 class Seated(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +143,7 @@ class Registry:
         with alone(self._place / "counting.lock"):
             yield self.others()
 
-    def order(self, process: str, what: str, of: str = "") -> None:
+    def order(self, process: str, what: Order, of: str = "") -> None:
         """Leave an order for a process, or for this one: it is followed within seconds.
 
         Args:

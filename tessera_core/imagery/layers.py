@@ -134,7 +134,13 @@ def nearest_picture(layers: Iterable[BaseLayer], year: int | None) -> DatedPictu
 
 
 def shown_date(shown: str, year: int | None) -> str:
-    """The date of a picture, empty where it is not known, beside the year of the map, for people."""
+    """The date of a picture, empty where it is not known, beside the year of the map, for people.
+
+    >>> shown_date("2021", 2024), shown_date("2024", 2024)
+    ('Picture of 2021; the map is of 2024.', 'Picture and map are of 2024.')
+    """
+    if shown and shown == str(year):
+        return f"Picture and map are of {shown}."
     if shown and year is not None:
         return f"Picture of {shown}; the map is of {year}."
     if shown:

@@ -11,6 +11,8 @@ import re
 from functools import cache, lru_cache
 from importlib.resources import files
 
+from tessera_core.language.marks import number_in
+
 # Doubled braces stand for themselves.
 _PLACE = re.compile(r"(?<!\{)\{\w+\}(?!\})")
 # A sentence has to have so many letters of its own to be told from what people wrote.
@@ -29,6 +31,7 @@ class Catalogue:
     """
 
     def __init__(self, language: str) -> None:
+        self._language = language
         folder = files("tessera_core.language").joinpath("catalogues")
         with folder.joinpath(f"{language}.studio.mo").open("rb") as file:
             self._studio = gettext.GNUTranslations(file)
@@ -80,12 +83,14 @@ class Catalogue:
         best = max(matches, key=lambda match: match[0].own, default=None)
         if best is None:
             return text
-        # What was put in may be a sentence itself; names of one word are people's own.
-        values = {
-            name: self._relayed(value, depth - 1) if depth and " " in value else value
-            for name, value in best[1].items()
-        }
+        values = {name: self._value(name, value, depth) for name, value in best[1].items()}
         return self._core.gettext(best[0].message).format(**values)
+
+    def _value(self, name: str, value: str, depth: int) -> str:
+        """What was put in: it may be a sentence itself, or a number; names of one word are people's own."""
+        said = self._relayed(value, depth - 1) if depth and " " in value else value
+        # A version is no number, though 1.5 looks like one.
+        return said if "version" in name else number_in(said, self._language)
 
 
 @cache

@@ -1,13 +1,11 @@
-"""Numbers and days as a language writes them; separators after the Unicode CLDR."""
+"""Numbers and days as a language writes them."""
 
 from __future__ import annotations
 
 import datetime as dt
 
+from tessera_core.language.marks import marked
 from tessera_core.language.speaking import current, later, t
-
-# Language -> decimal mark, mark between thousands.
-_MARKS = {"de": (",", "."), "es": (",", "."), "fr": (",", "\u202f"), "pt": (",", ".")}
 
 _MONTHS = (
     later("January"),
@@ -47,8 +45,4 @@ def numeral(value: float, spec: str = "") -> str:
 
 def localized(text: str) -> str:
     """The text of a number, written the English way, with the marks of the language that is spoken."""
-    marks = _MARKS.get(current())
-    if marks is None:
-        return text
-    decimal, thousands = marks
-    return text.translate({ord("."): decimal, ord(","): thousands})
+    return marked(text, current())

@@ -15,7 +15,7 @@ import numpy as np
 import streamlit as st
 from streamlit.elements.lib.streamlit_plotly_theme import configure_streamlit_plotly_theme
 
-from tessera_core.language import t
+from tessera_core.language import numeral, t
 from tessera_core.types import Ints, Reals
 
 if TYPE_CHECKING:
@@ -52,6 +52,15 @@ def library() -> ModuleType:
     return plotly.graph_objects
 
 
+def separators() -> str:
+    """Decimal mark and mark between thousands of the language that is spoken, as Plotly's ``layout.separators``.
+
+    >>> separators()
+    '.,'
+    """
+    return f"{numeral(0.5, '.1f')[1]}{numeral(1000, ',')[1]}"
+
+
 def _figure(height: int, **layout: Any) -> go.Figure:
     go = library()
     figure = go.Figure()
@@ -59,11 +68,17 @@ def _figure(height: int, **layout: Any) -> go.Figure:
         height=height,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         legend={"orientation": "h", "y": -0.25, "title": None},
+        separators=separators(),
         **layout,
     )
     figure.update_xaxes(fixedrange=True, automargin=True)
     figure.update_yaxes(fixedrange=True, automargin=True)
     return figure
+
+
+def _hover(*lines: str) -> str:
+    """What stands beside the pointer, a line each."""
+    return "<br>".join(lines) + "<extra></extra>"
 
 
 def confusion_figure(names: Sequence[str], numbers: Sequence[int], shares: Reals) -> go.Figure:
@@ -84,7 +99,9 @@ def confusion_figure(names: Sequence[str], numbers: Sequence[int], shares: Reals
         x=[str(number) for number in numbers],
         y=[f"{number} {escape(_short(names[i]), quote=False)}" for number, i in zip(numbers, order, strict=True)],
         customdata=[[[row, column] for column in shown] for row in shown],
-        hovertemplate="labelled %{customdata[0]}<br>mapped as %{customdata[1]}<br>%{z} %<extra></extra>",
+        hovertemplate=_hover(
+            t("labelled {a}", a="%{customdata[0]}"), t("mapped as {b}", b="%{customdata[1]}"), "%{z} %"
+        ),
         text=[[f"{value:.0f}" if value >= 0.5 else "" for value in row] for row in shares],
         texttemplate="%{text}",
         zmin=0,
@@ -114,7 +131,9 @@ def agreement_figure(names: Sequence[str], shares: Reals) -> go.Figure:
         x=numbers,
         y=[f"{number} {name}" for number, name in zip(numbers, shown, strict=True)],
         customdata=[[[row, column] for column in shown] for row in shown],
-        hovertemplate="%{customdata[0]} and %{customdata[1]}<br>%{z} % alike<extra></extra>",
+        hovertemplate=_hover(
+            t("{a} and {b}", a="%{customdata[0]}", b="%{customdata[1]}"), t("{share} % alike", share="%{z}")
+        ),
         zmin=0,
         zmax=100,
         colorscale=[[0, "#f3f7f6"], [1, INK]],
@@ -147,7 +166,11 @@ def reliability_figure(lines: Mapping[str, tuple[Sequence[float], Sequence[float
             name=name,
             customdata=list(weights),
             marker={"color": colour, "opacity": 0.9, "size": [6 + 12 * (w / most) ** 0.5 for w in weights]},
-            hovertemplate="sure %{x} %<br>right %{y} %<br>%{customdata:.0f} labels<extra></extra>",
+            hovertemplate=_hover(
+                t("sure {share} %", share="%{x}"),
+                t("right {share} %", share="%{y}"),
+                t("{n} labels", n="%{customdata:.0f}"),
+            ),
         )
     figure.update_xaxes(title=t("Sure, %"), range=[0, 100])
     figure.update_yaxes(title=t("Right, %"), range=[0, 102])
@@ -168,7 +191,7 @@ def curve_figure(labels: Sequence[int], score: Sequence[float], spread: Sequence
         mode="lines+markers",
         line={"color": INK},
         customdata=list(spread),
-        hovertemplate="%{x} labels a class<br>%{y:.2f} ± %{customdata:.2f}<extra></extra>",
+        hovertemplate=_hover(t("{n} labels a class", n="%{x}"), "%{y:.2f} ± %{customdata:.2f}"),
     )
     figure.update_xaxes(
         title=t("Labels of each class"), type="log", tickvals=list(labels), ticktext=[str(n) for n in labels]
@@ -185,7 +208,7 @@ def histogram_figure(counts: Reals | Ints, title: str) -> go.Figure:
         x=list(range(len(counts))),
         y=(100 * counts / max(float(counts.sum()), 1.0)).tolist(),
         marker={"color": ACCENT, "line": {"width": 0}},
-        hovertemplate="%{x} % alike<br>%{y:.2f} % of pixels<extra></extra>",
+        hovertemplate=_hover(t("{share} % alike", share="%{x}"), t("{share} % of pixels", share="%{y:.2f}")),
     )
     figure.update_xaxes(title=title, range=[-0.5, 100.5])
     figure.update_yaxes(title=t("% of pixels"), nticks=3)
@@ -229,7 +252,7 @@ def day_figure(
             mode="markers" if name in dots else "lines+markers",
             line={"color": colours[name], "width": 1.5},
             marker={"color": colours[name], "size": 5},
-            hovertemplate=f"{name}<br>day %{{x}}<br>%{{y}}<extra></extra>",
+            hovertemplate=_hover(name, t("day {day}", day="%{x}"), "%{y}"),
         )
     figure.update_xaxes(title=t("day of the year"), range=[1, 366], tickvals=_DAYS)
     figure.update_yaxes(title=title, rangemode="tozero" if zero else "normal")

@@ -76,8 +76,16 @@ def _seasons(found: PlacePictures, year: int | None) -> None:
         metres=numeral(found.metres, ".0f"),
     )
     if found.year is not None and year is not None:
-        told = t("Pictures of {year}; the map is of {year2}. {told}", year=period(found.year), year2=year, told=told)
+        told = f"{_of_years(found.year, year)} {told}"
     st.caption(told)
+
+
+def _of_years(pictures: int, mapped: int) -> str:
+    """Of when the pictures are, beside the map."""
+    of_pictures, of_map = period(pictures), period(mapped)
+    if of_pictures == of_map:
+        return t("Pictures and map are of {year}.", year=of_map)
+    return t("Pictures of {year}; the map is of {year2}.", year=of_pictures, year2=of_map)
 
 
 def _row(pictures: list[tuple[bytes, str]]) -> None:

@@ -1,17 +1,28 @@
-"""Tables on the page, the heads of their columns in the language that is spoken."""
+"""Tables on the page: the heads of their columns and their decimals in the language that is spoken."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
 
-from tessera_core.language import ENGLISH, current, t
+from tessera_core.language import ENGLISH, current, numeral, t
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+# A column's own format, as Streamlit has it: decimals, and what stands behind them.
+_FORMAT = re.compile(r"%\.(\d)f(.*)")
 
 
 def show(data: Any, *, column_config: dict[str, Any] | None = None, **options: Any) -> Any:
     """``st.dataframe``; its columns keep their English names, by which they are known in the code.
+
+    Numbers with decimals are drawn by us: the browser would write them as *its* language does, and the page speaks another.
 
     Args:
         data: anything that pandas makes a table of, or a styled table.
@@ -19,13 +30,38 @@ def show(data: Any, *, column_config: dict[str, Any] | None = None, **options: A
         **options: of ``st.dataframe``.
     """
     config = dict(column_config or {})
-    if current() != ENGLISH:
-        table = data if isinstance(data, pd.DataFrame) else getattr(data, "data", None)
-        columns = (table if isinstance(table, pd.DataFrame) else pd.DataFrame(data)).columns
-        for name in map(str, columns):
-            known = config.get(name)
-            if known is None:
-                config[name] = st.column_config.Column(t(name))
-            elif isinstance(known, dict) and not known.get("label"):
-                config[name] = {**known, "label": t(name)}
+    table = data if isinstance(data, pd.DataFrame) else getattr(data, "data", None)
+    table = table if isinstance(table, pd.DataFrame) else pd.DataFrame(data)
+    written: dict[str, Callable[[float], str]] = {}
+    for name in table.columns:
+        known: Any = config.get(name)
+        # What is no mapping is a label, or hides the column.
+        own = dict(known) if isinstance(known, dict) else {}
+        kind = own.get("type_config") or {}
+        if pd.api.types.is_float_dtype(table[name]) and kind.get("type", "number") == "number":
+            written[name] = _writer(kind.get("format"))
+            if kind.get("format"):
+                own = config[name] = {**own, "type_config": {**kind, "format": None}}
+        if current() != ENGLISH:
+            if name not in config:
+                config[str(name)] = st.column_config.Column(t(str(name)))
+            elif own and not own.get("label"):
+                config[str(name)] = {**own, "label": t(str(name))}
+    if written:
+        styled: Styler = data if hasattr(data, "data") and hasattr(data, "format") else table.style
+        data = styled.format(written, na_rep="")
     return st.dataframe(data, column_config=config or None, **options)
+
+
+def _writer(form: str | None) -> Callable[[float], str]:
+    """How a column's numbers are written, by its format."""
+    found = _FORMAT.fullmatch(form or "")
+
+    def write(value: float) -> str:
+        if found is None:
+            # Whole numbers, which a column with a gap in it holds as floats, stay whole.
+            places = 0 if float(value).is_integer() else max(0, 3 - math.floor(math.log10(abs(value))))
+            return numeral(round(value, min(places, 6)), f",.{min(places, 6)}f")
+        return numeral(value, f",.{found[1]}f") + found[2].replace("%%", "%")
+
+    return write

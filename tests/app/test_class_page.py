@@ -76,3 +76,25 @@ def test_the_board_is_there_in_another_language(opened: Classroom) -> None:
     # Nobody is in a lesson or has looked at places: these columns are left out by their English names.
     table = _page("de").dataframe[0].value
     assert list(table.columns) == ["Learner", "Now", "Labels", "Classes", "Last change"]
+
+
+def _door() -> None:
+    from tessera_core.ui import people, speech
+    from tessera_core.ui.classroom import learner
+
+    speech.settle()
+    learner.door(people.person())
+
+
+def test_who_is_in_a_class_joins_another_by_its_code(opened: Classroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    with acting_for(TEACHER):
+        second = joining.open_class(joining.start_project(opened), TEACHER, name="Afternoon")
+    monkeypatch.setattr(people, "came", lambda: Person("b" * 32))
+    app = AppTest.from_function(_door, default_timeout=PATIENCE_S).run()
+    assert "You are **Bo** in **Fen**." in [one.value for one in app.markdown]
+    app.text_input(key="class_code").set_value(second.code.lower())
+    app.text_input(key="class_nickname").set_value("Bo")
+    app.button[-1].click().run()
+    # Bo is in both now; the page that follows is not in this app.
+    assert [one.nickname for one in store.read(second.id).members] == ["Bo"]
+    assert store.read(opened.id).member("Bo") is not None

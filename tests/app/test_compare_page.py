@@ -218,8 +218,8 @@ def test_classes_and_labels_over_the_years(app: AppTest, years: Project, root: P
     run_until(app, lambda: len(app.dataframe) > 0)
     assert _errors(app) == []
     table = app.dataframe[0].value
-    assert {"From", "To", "Changed, ha"} <= set(table.columns)
-    assert (np.diff(table["Changed, ha"]) <= 0).all()
+    assert {"From", "To", "Changed"} <= set(table.columns)
+    assert (np.diff(table["Changed"]) <= 0).all()
     matrix = app.dataframe[1].value
     assert list(matrix.index) == list(matrix.columns) == [f"Kind {k}" for k in range(1, 5)]
     # Area and interval: the areas of all cells are the region with data in both years.
@@ -236,7 +236,7 @@ def test_classes_and_labels_over_the_years(app: AppTest, years: Project, root: P
     assert _errors(app) == []
     held = app.dataframe[0].value
     assert held["Labels"].sum() == 64
-    assert 0 < held["Hold in 2024"].sum() < 64
+    assert 0 < held["Hold"].sum() < 64
     assert any("labels of 2023 hold in 2024" in text.value for text in app.markdown)
 
 

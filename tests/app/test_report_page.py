@@ -71,7 +71,7 @@ def test_every_number_of_the_report_is_on_the_pages(app: AppTest, project: Proje
         assert row["Share"] == 100 * mapped.share
     for at, one in enumerate(checked.classes):
         row = corrected.iloc[at]
-        assert (row["Truly (ha)"], row["At least (ha)"], row["At most (ha)"]) == (
+        assert (row["Truly"], row["At least"], row["At most"]) == (
             one.area.value,
             one.area.low,
             one.area.high,

@@ -51,7 +51,7 @@ def test_places_have_pictures_from_a_pack_without_a_network(
     studio.open(f"/validate?project={urllib.parse.quote(copy.folder.name)}")
     page.get_by_role("button", name="Cannot tell").wait_for()
     assert shown(studio) >= 6
-    studio.sees(f"Pictures of {year}; the map is of {year}.")
+    studio.sees(f"Pictures and map are of {year}.")
     studio.sees("8 clear days of 8")
     page.keyboard.press("1")
     page.get_by_text("1 of ").first.wait_for()

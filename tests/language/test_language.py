@@ -28,6 +28,7 @@ from tessera_core.language import (
     using,
 )
 from tessera_core.language.catalogue import _pattern, catalogue
+from tessera_core.language.marks import number_in
 from tessera_core.language.pseudo import pseudo
 from tests.ui.test_components import carried
 
@@ -77,6 +78,59 @@ def test_a_sentence_of_a_room_below_is_found_by_the_words_around_its_values(lang
         assert not said.startswith("There is no project")
         # What people wrote stays theirs.
         assert relay("corn and wheat") == "corn and wheat"
+
+
+def test_a_number_in_a_sentence_of_a_room_below_is_written_as_the_language_does() -> None:
+    english = (
+        "The mean of the region is 1,234.5, 0.25 to 12.5 ha "
+        "(95 % sure if your plots were drawn by chance; the map alone says {})."
+    ).format
+    with using("de"):
+        said = relay(english("31.4"))
+        assert ("1.234,5" in said, "0,25" in said, "12,5 ha" in said, "31,4" in said) == (True,) * 4
+        # Neither versions nor dates, nor the name that somebody gave.
+        for name in ("1.2.3", "2024-05", "Fen 1.5", "a.b"):
+            assert name in relay(english(name))
+    assert relay(english("31.4")) == english("31.4")
+
+
+@given(st.floats(0, 1e9, width=32), st.integers(0, 4))
+def test_every_number_is_found_again_in_its_language(value: float, places: int) -> None:
+    text = f"{value:,.{places}f}"
+    assert number_in(text, "en") == text
+    assert number_in(text, "fr").replace("\u202f", "").replace(",", ".") == text.replace(",", "")
+
+
+# Numbers that are none of a sentence: of keys, files, drawings and addresses.
+PLAIN = {
+    "humanize.py": "degrees that can be copied; what localized() gets",
+    "keeper.py": "for programs",
+    "help/pictures.py": "drawings",
+    "compare/control.py": "a CSV file",
+    "compare/change.py": "a key",
+    "compare/stack.py": "rounding",
+    "generate/acquire.py": "a name that is typed again",
+    "generate/page.py": "a width",
+    "regress/plots.py": "a field to type in",
+}
+
+
+def test_pages_write_no_number_the_english_way(root: Path) -> None:
+    ui, found = root / "tessera_core" / "ui", {}
+    for path in [*ui.rglob("*.py"), *(root / "pages").glob("*.py"), root / "app.py"]:
+        name = path.relative_to(ui).as_posix() if path.is_relative_to(ui) else path.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            form = ""
+            if isinstance(node, ast.FormattedValue) and isinstance(node.format_spec, ast.JoinedStr):
+                parts = node.format_spec.values
+                form = "".join(str(one.value) if isinstance(one, ast.Constant) else "0" for one in parts)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                form = "".join(re.findall(r"\{:([^{}]*)\}", node.value))
+            if re.search(r",|\.(?!0f)[0-9]+[fge%]|g$", form):
+                found.setdefault(name, []).append(f"{node.lineno}: {form}")
+    unexpected = {name: where for name, where in found.items() if name not in PLAIN}
+    assert not unexpected, f"use numeral(...): {unexpected}"
+    assert set(PLAIN) == set(found), sorted(set(PLAIN) ^ set(found))
 
 
 @given(st.text(max_size=200))

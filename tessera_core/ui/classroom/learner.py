@@ -35,6 +35,9 @@ def door(person: Person) -> None:
     known = None if found is None else found.of_person(person.key)
     if found is not None and known is not None:
         _inside(found, known)
+        # A day has several classes, one for each lesson perhaps.
+        with st.expander(t("Join another class")):
+            _form(person, "")
         return
     if found is not None:
         st.markdown(f"**{humanize.escape(found.name)}**")
@@ -44,13 +47,7 @@ def door(person: Person) -> None:
             "is kept on your teacher's server, and is deleted with the class."
         )
     )
-    with st.form("class_join", border=True):
-        typed = st.text_input(t("Code"), code, key="class_code", max_chars=20)
-        name = st.text_input(
-            t("Nickname"), key="class_nickname", max_chars=40, help=t("Any name that your teacher knows you by.")
-        )
-        if st.form_submit_button(t("Join"), type="primary"):
-            _try(person, lambda: _joined(typed, name, person))
+    _form(person, code)
     with (
         st.expander(t("I was in this class before, on another device or browser")),
         st.form("class_back", border=False),
@@ -60,6 +57,16 @@ def door(person: Person) -> None:
         word = st.text_input(t("Your word"), key="class_word_again", max_chars=40, placeholder="heron 42")
         if st.form_submit_button(t("Come back")):
             _try(person, lambda: _returned(typed, name, word, person))
+
+
+def _form(person: Person, code: str) -> None:
+    with st.form("class_join", border=True):
+        typed = st.text_input(t("Code"), code, key="class_code", max_chars=20)
+        name = st.text_input(
+            t("Nickname"), key="class_nickname", max_chars=40, help=t("Any name that your teacher knows you by.")
+        )
+        if st.form_submit_button(t("Join"), type="primary"):
+            _try(person, lambda: _joined(typed, name, person))
 
 
 def _mine(person: Person) -> Classroom | None:

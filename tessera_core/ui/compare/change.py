@@ -172,7 +172,7 @@ def _slider(context: CompareContext) -> float:
         t("False alarms I accept"),
         STOPS,
         value=RATE,
-        format_func=lambda value: f"{100 * value:g} %",
+        format_func=lambda value: f"{numeral(100 * value, 'g')} %",
         key=f"compare_rate_{context.project.key}",
         help=t(
             "Of the ground that is called changed, about this share at most has not changed. A lower share "

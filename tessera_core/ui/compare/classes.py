@@ -227,9 +227,9 @@ def _table(context: CompareContext, step: Transitions, names: dict[int, str], ra
         {
             "From": [row["from"] for row in rows[:MOST_ROWS]],
             "To": [row["to"] for row in rows[:MOST_ROWS]],
-            f"Changed, {unit}": [row.get("confirmed", float("nan")) for row in rows[:MOST_ROWS]],
-            f"Maps differ, {unit}": [row["area"] for row in rows[:MOST_ROWS]],
-            f"Maps differ, with other labels, {unit}": [
+            "Changed": [row.get("confirmed", float("nan")) for row in rows[:MOST_ROWS]],
+            "Maps differ": [row["area"] for row in rows[:MOST_ROWS]],
+            "With other labels": [
                 t("{row} to {row2}", row=numeral(row["low"], ",.1f"), row2=numeral(row["high"], ",.1f"))
                 if "low" in row
                 else ""
@@ -237,7 +237,18 @@ def _table(context: CompareContext, step: Transitions, names: dict[int, str], ra
             ],
         }
     )
-    tables.show(table.style.format(precision=1, thousands=","), hide_index=True, width="stretch", height="content")
+    number = st.column_config.NumberColumn
+    tables.show(
+        table,
+        hide_index=True,
+        width="stretch",
+        height="content",
+        column_config={
+            "Changed": number(t("Changed, {unit}", unit=unit), format="%.1f"),
+            "Maps differ": number(t("Maps differ, {unit}", unit=unit), format="%.1f"),
+            "With other labels": st.column_config.Column(t("Maps differ, with other labels, {unit}", unit=unit)),
+        },
+    )
     total = sum(row["area"] for row in rows)
     confirmed = sum(row.get("confirmed", 0.0) for row in rows)
     st.caption(
@@ -330,13 +341,16 @@ def _plot(
                 "target": [plot["target"][n] for n in keep],
                 "value": [plot["value"][n] for n in keep],
                 "color": [plot["link_colours"][n] for n in keep],
-                "hovertemplate": "%{source.customdata} to %{target.customdata}: %{value}<extra></extra>",
+                "hovertemplate": t("{a} to {b}", a="%{source.customdata}", b="%{target.customdata}")
+                + ": %{value}<extra></extra>",
             },
             valueformat=",.1f",
             valuesuffix=f" {unit}",
         )
     )
-    figure.update_layout(height=420, margin={"l": 8, "r": 8, "t": 8, "b": 8}, font={"size": 13})
+    figure.update_layout(
+        height=420, margin={"l": 8, "r": 8, "t": 8, "b": 8}, font={"size": 13}, separators=charts.separators()
+    )
     st.plotly_chart(figure, width="stretch", key=f"compare_sankey_{context.project.key}")
     st.caption(
         t("Width is area. Faint bands stay what they are; strong ones changed, where the change itself is confirmed.")
@@ -401,11 +415,20 @@ def _transfer(context: CompareContext, year: int, transfer: Transfer, names: dic
         {
             "Class": [names.get(one.class_id, str(one.class_id)) for one in transfer.classes],
             "Labels": [one.labels for one in transfer.classes],
-            f"Hold in {year}": [one.survive for one in transfer.classes],
-            "Other than before": [f"{one.drift:.1f}" if np.isfinite(one.drift) else "" for one in transfer.classes],
+            "Hold": [one.survive for one in transfer.classes],
+            "Other than before": [one.drift if np.isfinite(one.drift) else None for one in transfer.classes],
         }
+    ).astype({"Other than before": float})
+    tables.show(
+        table,
+        hide_index=True,
+        width="stretch",
+        height="content",
+        column_config={
+            "Hold": st.column_config.NumberColumn(t("Hold in {year}", year=year)),
+            "Other than before": st.column_config.NumberColumn(format="%.1f"),
+        },
     )
-    tables.show(table, hide_index=True, width="stretch", height="content")
     grid = context.scenes[year].raster.grid
     if transfer.kept and grid.georeferenced:
         st.download_button(

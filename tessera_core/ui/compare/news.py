@@ -86,7 +86,7 @@ def _look(context: CompareContext, key: str) -> None:
         t("False alarms I accept"),
         _RATES,
         value=RATE,
-        format_func=lambda value: f"{100 * value:g} %",
+        format_func=lambda value: f"{numeral(100 * value, 'g')} %",
         key=context.key("new_rate"),
     )
     smallest = right.number_input(t("Smallest place, pixels"), 1, 1000, SMALLEST, key=context.key("new_smallest"))

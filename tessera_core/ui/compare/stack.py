@@ -302,7 +302,7 @@ def _done(project: Project, made: StackResult, key: str) -> None:
             "Numbers": part["dim"],
             "Year": str(part["year"] or "") if len(rasters) == 1 else t("each"),
             "Source": part["source"],
-            "Multiplied by": f"{part['weight']:.3g}",
+            "Multiplied by": numeral(part["weight"], ".3g"),
         }
         for number, part in enumerate(parts, start=1)
     ]

@@ -11,7 +11,7 @@ import time
 import streamlit as st
 
 from tessera_core._utils.paths import cache_home
-from tessera_core.language import later, t
+from tessera_core.language import later, numeral, t
 from tessera_core.project import library
 from tessera_core.sources.remote import cache
 from tessera_core.ui import humanize, shell, speech, state, tables
@@ -105,10 +105,10 @@ def _entries(entries: list[cache.CachedRaster]) -> None:
             "Place": entry.name,
             "Year": str(entry.year),
             "Dataset": entry.dataset,
-            "Pixels": f"{entry.shape[1]:,} x {entry.shape[0]:,}",
+            "Pixels": f"{numeral(entry.shape[1], ',')} x {numeral(entry.shape[0], ',')}",
             "Size": humanize.size(entry.bytes),
             "Used": humanize.ago(now - entry.used),
-            "Complete": "yes" if entry.complete else t("{missing} pieces missing", missing=len(entry.missing)),
+            "Complete": t("yes") if entry.complete else t("{missing} pieces missing", missing=len(entry.missing)),
         }
         for entry in entries
     ]

@@ -100,11 +100,13 @@ def panel(context: ExploreContext) -> None:
     for year, scene in context.scenes.items():
         sizes = np.bincount(numbers, result.sizes[year], count + 1)[1:]
         total = max(1, int(sizes.sum()))
-        columns[f"{year_name(year)}: share"] = [f"{100 * size / total:.1f} %" for size in sizes]
+        columns[t("{year}: share", year=year_name(year))] = [
+            f"{numeral(100 * size / total, '.1f')} %" for size in sizes
+        ]
         if len(context.scenes) > 1:
             # More columns than two years need would not be seen beside the map.
             continue
-        columns[f"{year_name(year)}: pixels"] = [f"{size:,.0f}" for size in sizes]
+        columns[t("{year}: pixels", year=year_name(year))] = [numeral(size, ",.0f") for size in sizes]
         if scene.raster.grid.georeferenced:
             hectare = hectares_per_pixel(scene.raster.grid)
             columns["Area"] = [t("{size} ha", size=numeral(size * hectare, ",.0f")) for size in sizes]

@@ -69,7 +69,12 @@ def scatter_panel(context: ExploreContext) -> None:
     row = st.container(horizontal=True, gap="small")
     row.selectbox(t("Colour by"), _colours(context), format_func=t, key=context.key("colour"), width=190)
     row.selectbox(
-        t("Pixels"), [5_000, 20_000, 50_000], index=1, key=context.key("count"), format_func="{:,}".format, width=120
+        t("Pixels"),
+        [5_000, 20_000, 50_000],
+        index=1,
+        key=context.key("count"),
+        format_func=lambda n: numeral(n, ","),
+        width=120,
     )
     if method == "UMAP":
         layouts.choose_way(context, row)

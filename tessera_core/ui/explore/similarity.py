@@ -131,8 +131,8 @@ def panel(context: ExploreContext) -> None:
         rows.append(
             {
                 "Year": year_name(year),
-                "Alike": f"{100 * above / total:.1f} %",
-                "Pixels": f"{above:,}",
+                "Alike": f"{numeral(100 * above / total, '.1f')} %",
+                "Pixels": numeral(above, ","),
                 "Area": "" if area is None else t("{area} ha", area=numeral(area, ",.0f")),
             }
         )
@@ -167,7 +167,7 @@ def _elsewhere(context: ExploreContext, percent: int) -> None:
             st.warning(f"{name}: {relay(error)}", icon=":material/warning:")
             continue
         above, total = likeness.count(percent), max(1, int(likeness.histogram.sum()))
-        share = f"{100 * above / total:.1f} %"
+        share = f"{numeral(100 * above / total, '.1f')} %"
         st.markdown(
             t(
                 "**{name}** {year_name}: {share} alike, {above} pixels",

@@ -295,16 +295,17 @@ def _areas(product: Product) -> None:
         [
             {
                 "Class": one.name,
-                f"Truly ({unit})": one.area,
-                f"At least ({unit})": None if one.interval is None else one.interval[0],
-                f"At most ({unit})": None if one.interval is None else one.interval[1],
+                "Truly": one.area,
+                "At least": None if one.interval is None else one.interval[0],
+                "At most": None if one.interval is None else one.interval[1],
             }
             for one in product.checked.classes
         ],
         hide_index=True,
         width="stretch",
         column_config={
-            f"{name} ({unit})": st.column_config.NumberColumn(format="%.1f")
-            for name in (t("Truly"), t("At least"), t("At most"))
+            "Truly": st.column_config.NumberColumn(t("Truly, {unit}", unit=unit), format="%.1f"),
+            "At least": st.column_config.NumberColumn(t("At least, {unit}", unit=unit), format="%.1f"),
+            "At most": st.column_config.NumberColumn(t("At most, {unit}", unit=unit), format="%.1f"),
         },
     )

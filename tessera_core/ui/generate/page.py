@@ -270,7 +270,7 @@ def _start(what: generate.TileSet | Request, plan: generate.GeneratePlan, dim: i
         st.metric(
             t("Embedding, about") if fetched else t("Time, about"), humanize.duration(cost.seconds), width="content"
         )
-        st.metric(t("Pixels per second"), f"{cost.pixels_per_second:,.0f}", width="content")
+        st.metric(t("Pixels per second"), numeral(cost.pixels_per_second, ",.0f"), width="content")
         st.metric(t("Memory"), humanize.size(cost.memory_bytes), width="content")
         st.metric(t("Embeddings on disk"), humanize.size(cost.output_bytes), width="content")
     if fetched:

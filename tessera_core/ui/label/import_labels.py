@@ -107,17 +107,17 @@ def _tell(found: ImportedLabels, reading: _Reading) -> None:
             )
         )
     else:
-        places, inside = "place" if report.read == 1 else "places", f"{len(found.labels):,}" if found.labels else "none"
         st.markdown(
-            t(
-                "**{read}** {places} read, **{inside}** of them in this region.",
+            tn(
+                "**{read}** place read, **{inside}** of them in this region.",
+                "**{read}** places read, **{inside}** of them in this region.",
+                report.read,
                 read=numeral(report.read, ","),
-                places=places,
-                inside=inside,
+                inside=numeral(len(found.labels), ",") if found.labels else t("none"),
             )
         )
     if found.labels:
-        shown = [f"{humanize.escape(c.name)} {counts[c.id]:,}" for c in found.classes if counts[c.id]]
+        shown = [f"{humanize.escape(c.name)} {numeral(counts[c.id], ',')}" for c in found.classes if counts[c.id]]
         more = len(shown) - MOST_CLASSES
         text = ", ".join(shown[:MOST_CLASSES]) + (t(" and {more} more classes", more=more) if more > 0 else "")
         st.markdown(f":small[{text}]")

@@ -10,7 +10,7 @@ from tessera_core.errors import LabelError
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.model import clean_name
 from tessera_core.labels.weak import BORDER, PER_CLASS, WARNING, ExistingMap, read_existing_map
-from tessera_core.language import relay, t
+from tessera_core.language import numeral, relay, t
 from tessera_core.project.classify import project_reference
 from tessera_core.project.project import Project
 from tessera_core.project.weak_labels import WeakLabels, draw_weak_labels
@@ -62,7 +62,7 @@ def drawn(
     with st.spinner(t("Reading the file")):
         existing = _existing(*reading, upload, scene)
         made = _drawn((*reading, *drawing, project.log.version), existing, *drawing, project, scene)
-    counts = ", ".join(f"{humanize.escape(name)} {count:,}" for name, count in made.counts.items())
+    counts = ", ".join(f"{humanize.escape(name)} {numeral(count, ',')}" for name, count in made.counts.items())
     st.markdown(f":small[{counts}]")
     for sentence in made.sentences():
         st.markdown(f":small[{humanize.escape(relay(sentence))}]")

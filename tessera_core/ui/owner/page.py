@@ -9,14 +9,21 @@ import pandas as pd
 import streamlit as st
 
 from tessera_core.hosting import Limits, audit, hosted, may, processes, settings
-from tessera_core.hosting.processes import Process, Seated, Working
-from tessera_core.language import t, tn
+from tessera_core.hosting.processes import Order, Process, Seated, Working
+from tessera_core.language import later, t, tn
 from tessera_core.project import room
 from tessera_core.project.home import projects_home
 from tessera_core.ui import humanize, keeper, people, seats, shell, tables
 from tessera_core.ui.owner import kept
 
 _LOOK_SECONDS = 4
+_ROLES = {
+    "owner": later("owner"),
+    "teacher": later("teacher"),
+    "learner": later("learner"),
+    "visitor": later("visitor"),
+}
+_STATES = {"waiting": later("waiting"), "running": later("running")}
 _EVENTS = 100
 
 
@@ -31,8 +38,8 @@ def page() -> None:
     if not hosted():
         st.caption(
             t(
-                "Only you use this app. What a server for many has beside this is in the documentation, under "
-                "Run it for a class."
+                "Only you use this app. What a server for many has beside this is in the documentation: "
+                "docs/howto/server.md."
             )
         )
     _now()
@@ -95,7 +102,7 @@ def _who(sitting: Sequence[tuple[Process, Seated]]) -> None:
                 t(
                     "**{value}**  \n:small[:gray[{role} · here for {duration} · did something {ago}]]",
                     value=t("You") if seat.person == mine else humanize.escape(seat.called),
-                    role=seat.role,
+                    role=t(_ROLES.get(seat.role, seat.role)),
                     duration=humanize.duration(now - seat.since),
                     ago=humanize.ago(now - seat.seen),
                 ),
@@ -104,7 +111,7 @@ def _who(sitting: Sequence[tuple[Process, Seated]]) -> None:
             if seat.person != mine and st.button(
                 t("Send away"), key=f"away_{seat.name}", type="tertiary", icon=":material/logout:"
             ):
-                _order(process, t("let go"), seat.name, t("sent {called} away", called=seat.called))
+                _order(process, "let go", seat.name, f"sent {seat.called} away")
 
 
 def _work(working: Sequence[tuple[Process, Working]]) -> None:
@@ -119,14 +126,14 @@ def _work(working: Sequence[tuple[Process, Working]]) -> None:
                     duration=humanize.duration(job.seconds),
                 )
                 if job.state == "running"
-                else job.state
+                else t(_STATES.get(job.state, job.state))
             )
             st.markdown(
                 f"**{humanize.escape(job.title)}**  \n:small[:gray[{humanize.escape(', '.join(job.called))} · {done}]]",
                 width="stretch",
             )
             if st.button(t("Cancel"), key=f"stop_{number}_{job.name}", type="tertiary", icon=":material/close:"):
-                _order(process, "cancel", job.name, t("cancelled work"))
+                _order(process, "cancel", job.name, "cancelled work")
 
 
 def _served_by(found: Sequence[Process]) -> None:
@@ -160,14 +167,14 @@ def _served_by(found: Sequence[Process]) -> None:
                     )
                 )
                 if st.button(t("Stop this process"), key=f"drain_{process.name}", type="primary"):
-                    _order(process, "drain", "", t("stopped a process"))
+                    _order(process, "drain", "", "stopped a process")
 
 
 def _mb(megabytes: float) -> str:
     return humanize.size(int(megabytes * 2**20))
 
 
-def _order(process: Process, what: str, of: str, noted: str) -> None:
+def _order(process: Process, what: Order, of: str, noted: str) -> None:
     if not may(people.person(), "run the server"):
         return
     registry = seats.room().registry

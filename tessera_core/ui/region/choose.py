@@ -135,7 +135,7 @@ def _swap(region: Region) -> None:
 
 
 def _km(value: float) -> str:
-    return f"{value:.{2 if value < 1 else 1 if value < 100 else 0}f}"
+    return numeral(value, f".{2 if value < 1 else 1 if value < 100 else 0}f")
 
 
 def _nearest(region: Region) -> tuple[gazetteer.NamedPlace, float]:

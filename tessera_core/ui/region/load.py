@@ -288,7 +288,7 @@ def _table(found: Sequence[Coverage]) -> None:
                     ),
                     "To fetch": "nothing" if year.cached or not year.valid else humanize.size(year.fetch_bytes),
                     "Time": _time(year),
-                    "Here already": "yes" if year.cached else "no",
+                    "Here already": t("yes") if year.cached else t("no"),
                     **(_seen(listed.get(year.year)) if seen else {}),
                 }
             )

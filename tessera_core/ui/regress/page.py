@@ -122,7 +122,9 @@ def _map(
     elif kind == "plot":
         plot = next(plot for plot in context.plots if plot.label.id == where)
         row, col = value_map.middle(context, plot)
-        pin = Marker(plot.label.id, row, col, colour="#d55e00", kind="pin", text=f"{plot.value:.4g}{context.unit}")
+        pin = Marker(
+            plot.label.id, row, col, colour="#d55e00", kind="pin", text=f"{numeral(plot.value, '.4g')}{context.unit}"
+        )
         if st.session_state.get(context.key("fly")):
             fly_to = value_map.around(context, row, col)
     value_map.show(context, made, score, by=by, grey=grey, pin=pin, fly_to=fly_to, on_event=_on_map)

@@ -51,7 +51,7 @@ def _odd(context: RegressContext, score: RegressionScore) -> None:
         for number in score.odd[:_ODD_SHOWN]:
             plot = context.plots[number]
             st.button(
-                f"{plot.value:.4g}{context.unit}",
+                f"{numeral(plot.value, '.4g')}{context.unit}",
                 icon=":material/search:",
                 key=context.key(f"odd_{plot.label.id}"),
                 on_click=_go,
@@ -178,8 +178,13 @@ def scatter(context: RegressContext, score: RegressionScore) -> go.Figure:
         marker={"size": 7, "color": [_STRANGE if one else _INK for one in odd], "opacity": 0.8},
         customdata=[context.plots[int(g)].label.id for g in groups],
         text=[
-            f"plot {humanize.number(t, m)}{context.unit}<br>map, unseen {humanize.number(g, m)} ± {humanize.number(m, m)}"
-            for t, g, m in zip(truth, guess, margin, strict=True)
+            t(
+                "plot {measured}<br>map, unseen {mapped} ± {margin}",
+                measured=f"{humanize.number(plot, m)}{context.unit}",
+                mapped=humanize.number(seen, m),
+                margin=humanize.number(m, m),
+            )
+            for plot, seen, m in zip(truth, guess, margin, strict=True)
         ],
         hovertemplate="%{text}<extra></extra>",
     )
@@ -188,9 +193,10 @@ def scatter(context: RegressContext, score: RegressionScore) -> go.Figure:
         height=320,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         showlegend=False,
-        xaxis=axis | {"title": f"plots: {context.title}"},
+        xaxis=axis | {"title": t("plots: {title}", title=context.title)},
         yaxis=axis | {"title": t("map, unseen")},
         dragmode=False,
+        separators=charts.separators(),
     )
     return figure
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tessera_core.export.values import plots_scale
 from tessera_core.heads import ValueMap
 from tessera_core.labels.plots import Plot
-from tessera_core.language import later, t
+from tessera_core.language import later, numeral, t
 from tessera_core.project.regress import BEYOND, OUTSIDE, RegressionMap, RegressionScore
 from tessera_core.render.colormap import Scale, colour_of, encode_values, hexes
 from tessera_core.render.palette import encode
@@ -125,7 +125,7 @@ def marks(
     for number in range(0, len(context.plots), step):
         plot = context.plots[number]
         colour = colour_of(plot.value, own) if scale is None else colour_of(errors[number], scale, "difference")
-        text = f"{plot.value:.4g}{context.unit}"
+        text = f"{numeral(plot.value, '.4g')}{context.unit}"
         if np.isfinite(errors[number]):
             assert score is not None
             told = humanize.number(plot.value + errors[number], float(score.result["rmse"]))
