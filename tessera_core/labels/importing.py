@@ -341,9 +341,9 @@ def _fill(
     if not points:
         return
     places, numbers, class_ids = zip(*points, strict=True)
-    xy = shapely.get_coordinates(geometries[list(numbers)])
+    xs, ys = shapely.get_coordinates(geometries[list(numbers)]).T.tolist()
     chosen = [origins[number] for number in numbers]
-    for place, label in zip(places, Label.points(class_ids, *xy.T.tolist(), origins=chosen), strict=True):
+    for place, label in zip(places, Label.points(class_ids, xs, ys, origins=chosen), strict=True):
         labels[place] = label
 
 

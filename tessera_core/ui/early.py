@@ -6,6 +6,8 @@ import importlib
 import threading
 from functools import cache
 
+from tessera_core._utils.loading import one_at_a_time
+
 __all__ = ["begin", "ready"]
 
 _FIRST_PAGE = ("tessera_core.ui.shell", "tessera_core.ui.region.page")
@@ -14,13 +16,14 @@ _FIRST_PAGE = ("tessera_core.ui.shell", "tessera_core.ui.region.page")
 @cache
 def begin() -> threading.Thread:
     """Start loading, once a process; the server calls it when it is about to listen."""
+    one_at_a_time()
     thread = threading.Thread(target=_load, name="tessera-first-page", daemon=True)
     thread.start()
     return thread
 
 
 def ready() -> None:
-    """Wait until that is done: two threads that import the same libraries can meet one that is half loaded."""
+    """Wait until that is done."""
     begin().join()
 
 

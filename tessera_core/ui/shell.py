@@ -21,7 +21,7 @@ import streamlit as st
 from PIL.Image import Image, fromarray
 
 from tessera_core._utils.int8 import kernels
-from tessera_core.errors import Cancelled, Hint, TesseraError, want_of_memory
+from tessera_core.errors import Cancelled, Hint, TesseraError
 from tessera_core.hosting import acting_for, hosted, may, offers_embeddings
 from tessera_core.language import later, relay, t
 from tessera_core.ui import demo_rest, humanize, jobs, logs, people, projects, reception, sessions, speech, state
@@ -47,7 +47,6 @@ _HEAVY = (
     "tessera_core.ui.region.tiles",
 )
 _WARM_UP_DELAY = 1.5
-_HALF_LOADED = "shell_half_loaded"
 _SHOWN = "shell_shown"
 # Where an error can be put right: page, and what its link says.
 _PAGES = {
@@ -116,7 +115,7 @@ class _Drawing:
     """Which pages are being drawn: while one is, nothing else is loaded that it does not need."""
 
     def __init__(self) -> None:
-        self._pages = self._waiting = 0
+        self._pages = 0
         self._changed = threading.Condition()
 
     def __enter__(self) -> None:
@@ -131,19 +130,7 @@ class _Drawing:
     def wait(self, seconds: float = 5.0) -> bool:
         """Wait until no page is being drawn, but not for ever: on a busy server there always is one."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._pages <= self._waiting, seconds)
-
-    @contextmanager
-    def loading(self) -> Iterator[None]:
-        """While a page cannot go on before all is loaded."""
-        with self._changed:
-            self._waiting += 1
-            self._changed.notify_all()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._waiting -= 1
+            return self._changed.wait_for(lambda: self._pages == 0, seconds)
 
 
 _drawing = _Drawing()
@@ -270,24 +257,8 @@ def plain_errors() -> Iterator[None]:
                 f"pages/{page}.py", label=t(label), icon=":material/arrow_forward:", query_params=state.query()
             )
     except Exception as error:
-        if want_of_memory(error) is None and _half_loaded(error):
-            with st.spinner(t("Loading…")), _drawing.loading():
-                _warm_up().join()
-            st.rerun()
         log.exception("Unforeseen error")
         st.error(logs.unforeseen(error), icon=":material/error:")
-
-
-def _half_loaded(error: Exception) -> bool:
-    """Whether a library was met that the warm-up is still loading; once a session, after which it is an error like others.
-
-    Two threads that import libraries which import each other are let through by Python before these are complete.
-    """
-    if not isinstance(error, ImportError | AttributeError) or "partially initialized module" not in str(error):
-        return False
-    known = st.session_state.get(_HALF_LOADED, False)
-    st.session_state[_HALF_LOADED] = True
-    return not known
 
 
 def shielded[**P, R](function: Callable[P, R]) -> Callable[P, R | None]:

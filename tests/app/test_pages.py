@@ -201,36 +201,6 @@ def test_unforeseen_errors_are_logged_and_never_shown_raw(
     assert "inner details" not in error
 
 
-def test_a_library_that_is_still_being_loaded_is_waited_for(
-    app: AppTest, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tessera_core.ui.region import page as region
-
-    shown = region._ways_to_start
-    tries = []
-
-    def early() -> None:
-        tries.append(1)
-        if len(tries) == 1:
-            raise AttributeError("partially initialized module 'torch' has no attribute 'Tensor'")
-        shown()
-
-    monkeypatch.setattr(region, "_ways_to_start", early)
-    app.run()
-    assert _errors(app) == []
-    assert [title.value for title in app.title] == ["Make a map from satellite data"]
-    assert len(tries) == 2
-
-    # What never becomes complete is an error like any other.
-    def never() -> None:
-        raise AttributeError("partially initialized module 'torch' has no attribute 'Tensor'")
-
-    monkeypatch.setattr(region, "_ways_to_start", never)
-    app.run()
-    (error,) = _errors(app)
-    assert "app.log" in error
-
-
 def test_deep_link_on_a_fresh_server_goes_through_the_shell(home: Path, root: Path, project: Project) -> None:
     app = AppTest.from_file(str(root / "app.py"), default_timeout=APP_SECONDS)
     app.run()

@@ -30,7 +30,7 @@ from tessera_core.language import (
 from tessera_core.language.catalogue import _pattern, catalogue
 from tessera_core.language.marks import number_in
 from tessera_core.language.pseudo import pseudo
-from tests.ui.test_components import carried
+from tests.ui.loader import carried
 
 OTHERS = [language for language in LANGUAGES if language != "en"]
 

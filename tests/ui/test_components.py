@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tessera_core.ui.components import shared
+from tests.ui.loader import carried
 
 MAINS = tuple(f"{name}/assets/main.js" for name in ("label_map", "view_map", "scatter", "lesson", "manners"))
 SHEET = "shared/assets/style.css"
@@ -88,13 +85,6 @@ def test_modules_that_import_each_other_are_refused(tmp_path: Path, monkeypatch:
     texts["c/assets/c.js"] = "export const one = 1; // import './never.js';\n"
     assert list(shared.linked("a/assets/main.js")) == ["c/assets/c.js", "a/assets/b.js", "a/assets/main.js"]
     assert '} from "c/assets/c.js";' in shared.linked("a/assets/main.js")["a/assets/b.js"]
-
-
-def carried(script: str) -> dict[str, Any]:
-    """What a loader brings into the page."""
-    held = re.search(r'const ASSETS = "([\w+/=]+)";', script)
-    assert held is not None
-    return dict(json.loads(gzip.decompress(base64.b64decode(held[1]))))
 
 
 @pytest.mark.parametrize("leaflet", [True, False])
