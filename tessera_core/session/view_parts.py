@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tessera_core.types import LonLat
+from tessera_core.types import BBox, LonLat
 
 Tool = Literal["click", "box", "polygon"]
 Kind = Literal["click", "box", "polygon", "marker", "outline"]
@@ -35,7 +35,7 @@ class ColourScale:
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture on the map's display grid.
+    """A picture on the map's display grid, or on a map of the world where ``bounds`` say.
 
     Attributes:
         name: names the layer within the map.
@@ -49,6 +49,7 @@ class Layer:
         legend: ``(colour "#rrggbb", text)`` entries shown while the layer is.
         group: of the ``"base"`` layers one is shown at a time; ``"overlay"`` ones lie above, in the order given.
         scale: where the colours are numbers.
+        bounds: ``(west, south, east, north)`` in EPSG:3857 metres, of a picture on a map that has no display grid.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Layer:
     legend: tuple[tuple[str, str], ...] = ()
     group: Literal["overlay", "base"] = "overlay"
     scale: ColourScale | None = None
+    bounds: BBox | None = None
 
 
 @dataclass(frozen=True)

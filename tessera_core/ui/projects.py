@@ -80,6 +80,9 @@ def strip(project: Project) -> None:
                 help=tn("{n} label", "{n} labels", place.labels),
             ):
                 switch_to(Project.open(place.folder))
+        if st.button(t("All on one map"), icon=":material/map:", key="studio_all_places", type="tertiary"):
+            st.session_state["compare_part"] = "places"
+            st.switch_page("pages/compare.py", query_params=state.query())
 
 
 def recent() -> None:

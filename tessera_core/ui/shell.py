@@ -87,6 +87,9 @@ html[dir="rtl"] :is([data-testid="stMainBlockContainer"], [data-testid="stSideba
 /* Where there is little room, the map and what stands beside it have it, not the margin. */
 @media (min-width: 641px) and (max-width: 1300px) { [data-testid="stMainBlockContainer"] { padding-inline: 1.5rem; } }
 @media (max-width: 640px) {
+  /* The places of a map are one row that is pushed along; the map has the room. */
+  .st-key-studio_places { flex-wrap: nowrap; overflow-x: auto; scrollbar-width: none; }
+  .st-key-studio_places > * { flex: none; }
   .st-key-studio_header { flex-wrap: nowrap; }
   .st-key-studio_header > * { min-width: 0; }
   .studio-languages { display: flex; flex-direction: column; gap: 0.25rem; }

@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from tessera_core.language import later, t
 from tessera_core.project.project import Project
 from tessera_core.ui import demo_rest, frame, humanize, state
-from tessera_core.ui.compare import change, classes, control, news, stack
+from tessera_core.ui.compare import change, classes, control, news, places, stack
 from tessera_core.ui.compare.context import CompareContext
 from tessera_core.ui.components import view_map
 
@@ -22,6 +22,7 @@ _PARTS = {
     "labels": later(":material/label: Labels in other years"),
     "new": later(":material/notifications: What is new"),
     "control": later(":material/balance: Against land like it"),
+    "places": later(":material/map: All places"),
     "join": later(":material/join: Join embeddings"),
 }
 
@@ -44,8 +45,8 @@ def page() -> None:
         label_visibility="collapsed",
         width="content",
     )
-    if part == "join":
-        stack.show(project)
+    if part in ("join", "places"):
+        (stack if part == "join" else places).show(project)
         return
     if len(project.years) < 2 and demo_rest.grows(project):
         st.info(

@@ -122,7 +122,8 @@ def view_map(
             if picture is None:
                 continue
             told = {"kind": "layer", "key": key, "name": layer.name, "version": layer.version}
-            data = payload.pack({**told, "place": header["place"], "bounds": header["bounds"]}, picture)
+            bounds = header["bounds"] if layer.bounds is None else list(layer.bounds)
+            data = payload.pack({**told, "place": header["place"], "bounds": bounds}, picture)
             mount(key=f"{key}-layer-{layer.name}", data=data, height=1)
         if header["world"]:
             data = payload.pack({"kind": "world", "key": key}, view_protocol.world_entry())
