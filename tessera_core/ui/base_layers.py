@@ -161,7 +161,7 @@ def _service(project: Project, found: Pasted, name: str, date: str, key: str) ->
         return
     left = sum(offer.left_out.values())
     counted = t("{layers} layers", layers=len(offer.layers)) if len(offer.layers) != 1 else t("One layer")
-    reasons = "; ".join(t("{n} left out: {why}", n=n, why=why) for why, n in offer.left_out.items())
+    reasons = "; ".join(t("{n} left out: {why}", n=n, why=relay(why)) for why, n in offer.left_out.items())
     st.caption(humanize.escape(f"{offer.title or found.host}: {counted}. {reasons + '.' if left else ''}"))
     if not offer.layers:
         return

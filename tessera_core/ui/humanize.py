@@ -141,7 +141,7 @@ def identified(what: Identified) -> str:
 
 def left_out(failure: Failure) -> str:
     """That something of many was left out, and why, as Markdown."""
-    return escape(t("{what} is left out: {why}", what=failure.what, why=failure.why))
+    return escape(t("{what} is left out: {why}", what=failure.what, why=relay(failure.why)))
 
 
 def provenance_line(provenance: Provenance, of_years: Sequence[int | None]) -> str:

@@ -362,7 +362,10 @@ def _place(project: Project) -> str:
         return ""
     lon, lat = grid.pixel_to_lonlat(grid.height / 2, grid.width / 2)
     town, km = gazetteer.nearest(float(lon), float(lat))
-    return f"{'at' if km < 3 else 'near'} {town.name}, {town.country}" if km < 50 else ""
+    if km >= 50:
+        return ""
+    place = f"{town.name}, {town.country}"
+    return t("at {name}", name=place) if km < 3 else t("near {name}", name=place)
 
 
 @st.fragment(run_every=10)

@@ -15,7 +15,7 @@ from tessera_core.analysis.change import ChangeLayer
 from tessera_core.analysis.transfer import Transfer
 from tessera_core.analysis.transitions import Trajectory, Transitions, sankey, trajectories
 from tessera_core.heads.choice import DEFAULT_HEAD
-from tessera_core.language import numeral, t
+from tessera_core.language import numeral, relay, t
 from tessera_core.project.change import RATE, YearLabels, YearMaps, confirm, map_years
 from tessera_core.project.classify import head_name
 from tessera_core.project.folders import safe_name
@@ -410,7 +410,7 @@ def _trajectories(context: CompareContext, version: str, maps: YearMaps, names: 
 def _transfer(context: CompareContext, year: int, transfer: Transfer, names: dict[int, str]) -> None:
     import pandas as pd
 
-    st.markdown(f"**{transfer.sentence}**")
+    st.markdown(f"**{relay(transfer.sentence)}**")
     table = pd.DataFrame(
         {
             "Class": [names.get(one.class_id, str(one.class_id)) for one in transfer.classes],

@@ -324,7 +324,7 @@ def show_outcome(settings: ProjectSettings) -> None:
     for found in settings.agreement:
         year = f"{humanize.year_name(found.year)}: " if found.year is not None and len(settings.agreement) > 1 else ""
         if found.verdict is None:
-            st.info(humanize.escape(f"{year}{found.sentence}"), icon=":material/info:")
+            st.info(humanize.escape(f"{year}{relay(found.sentence)}"), icon=":material/info:")
             continue
         box, icon, name = _VERDICTS[found.verdict]
         figures = t(

@@ -149,4 +149,4 @@ def _curve(project: Project, scene: OpenScene) -> None:
     if done is None:
         return
     charts.show(charts.curve_figure(done.labels, done.macro_f1, done.spread), t("Score by labels of each class"))
-    st.caption(t("{sentence} The band shows how much it varied between repeated draws.", sentence=done.sentence))
+    st.caption(t("{sentence} The band shows how much it varied between repeated draws.", sentence=relay(done.sentence)))
