@@ -133,6 +133,19 @@ def test_pages_write_no_number_the_english_way(root: Path) -> None:
     assert set(PLAIN) == set(found), sorted(set(PLAIN) ^ set(found))
 
 
+def test_what_rooms_below_say_is_put_into_sentences_of_pages_by_relay(root: Path) -> None:
+    said = {"sentence", "why", "reason"}
+    bare = [
+        f"{path.name}:{value.lineno}"
+        for path in (root / "tessera_core" / "ui").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ("t", "tn")
+        for value in (one.value for one in call.keywords)
+        if isinstance(value, ast.Attribute) and value.attr in said
+    ]
+    assert bare == []
+
+
 @given(st.text(max_size=200))
 def test_no_text_breaks_the_relay(text: str) -> None:
     with using("de"):
