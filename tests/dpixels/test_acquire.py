@@ -266,6 +266,30 @@ def test_shares_and_zones_of_a_region_are_cells_of_their_own_in_one_folder(
             assert (here / name / file.name).read_bytes() == file.read_bytes() or file.suffix == ".json"
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("where", [(), ("--scheduler", "local")])
+def test_processes_and_workers_of_a_scheduler_end_in_the_same_bytes(
+    archive: Archive,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    where: tuple[str, ...],
+) -> None:
+    for number, zone in enumerate((ZONE_30, ZONE_31)):
+        archive.add_s2(f"S{number}", "2023-03-05", zone)
+    # Paths are relative to where the command runs, which is not where the workers do.
+    monkeypatch.chdir(tmp_path)
+    words = ["acquire", "--bbox", ",".join(map(str, REGION.bbox)), "--start", "2023-03-01", "--end", "2023-04-10"]
+    words += ["--stac-url", f"{archive.url}/stac", "--by-zone", "--json", "--out"]
+    assert main([*words, "one"]) == 0
+    assert main([*words, "many", "--processes", "2", *where]) == 0
+    capsys.readouterr()
+    files = [file for file in (tmp_path / "one").rglob("*") if file.is_file() and file.suffix != ".json"]
+    assert len({file.parent for file in files}) == 2
+    for file in files:
+        assert (tmp_path / "many" / file.relative_to(tmp_path / "one")).read_bytes() == file.read_bytes()
+
+
 def test_a_tile_of_another_time_or_of_others_is_never_replaced(archive: Archive, tmp_path: Path) -> None:
     archive.add_s2("A", "2023-03-05", ZONE_31)
     (tile,) = acquire(REGION, WINDOW, catalogue(archive), tmp_path / "tiles").tiles

@@ -233,3 +233,24 @@ def test_killed_and_begun_again_it_ends_in_the_same_bytes(
     names = {name for name in contents(tmp_path / "one") if name.endswith("codes.npy")}
     one, other = contents(tmp_path / "one"), contents(tmp_path / "out")
     assert all(one[name] == other[name] for name in names)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("where", [(), ("--scheduler", "local")])
+def test_processes_and_workers_of_a_scheduler_end_in_the_same_bytes(
+    world: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    where: tuple[str, ...],
+) -> None:
+    # Paths are relative to where the command runs, which is not where the workers do.
+    monkeypatch.chdir(tmp_path)
+    words = ["fetch", "--bbox", "11.9,0.01,12.1,0.06", "--years", "2024", "--store-url", str(world), "--dim", "16"]
+    words += ["--by-zone", "--json"]
+    assert main([*words, "--out", "one"]) == 0
+    capsys.readouterr()
+    assert main([*words, "--out", "many", "--processes", "2", *where]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["cells"], found["made"]) == (2, 2)
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")
