@@ -23,6 +23,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
+from tessera_core._utils.paths import as_path
 from tessera_core.errors import ExportError, InputError
 
 _log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ def atomic_path(target: str | Path, *, directory: bool = False, replaces: Folder
         InputError: the folder holds something that is not ours to replace; told before anything is done.
         ExportError: the folder cannot be written or the disk is full.
     """
-    target = Path(target)
+    target = as_path(target)
     make_place(target.parent)
     if target.is_symlink() and target.is_dir():
         # The folder behind a link is meant, perhaps on a larger disk.

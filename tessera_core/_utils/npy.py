@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.paths import as_path
 from tessera_core.errors import InputError, RasterError
 from tessera_core.gate import is_missing, open_file, unreadable
 
@@ -37,7 +38,7 @@ def load_npy(path: str | Path, error: type[InputError] = RasterError) -> NDArray
     Raises:
         error: (the given class) the file is missing, truncated, no .npy file, or holds Python objects.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         file = open_file(path, error)
     except error as cause:

@@ -29,3 +29,8 @@ def data_home() -> Path:
 def projects_home() -> Path:
     """The folder of this person's projects: ``projects`` in :func:`data_home`."""
     return data_home() / "projects"
+
+
+def as_path(path: str | Path) -> Path:
+    """A path as an object; one that is an object already is not taken apart again, which of many small files is felt."""
+    return path if isinstance(path, Path) else Path(path)

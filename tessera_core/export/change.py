@@ -50,10 +50,12 @@ def write_change(
         "tessera_false_discovery_rate": f"{rate:g}",
         "tessera_null": layer.null.source,
     }
-    classes = layer.classes(rate) if classes is None else classes
-    written = write_class_map(path, classes, None, grid, CLASSES, provenance, tags=tags)
+    # What was made here is not held while the p-values are written.
+    written = write_class_map(
+        path, layer.classes(rate) if classes is None else classes, None, grid, CLASSES, provenance, tags=tags
+    )
     p_file = written.with_name(f"{written.stem}_p.tif")
     values = write_values(
-        p_file, layer.p_values(), grid, provenance, Band("p-value of no change"), ValueStyle(stops=P_STOPS)
+        p_file, layer.p_by_rows(), grid, provenance, Band("p-value of no change"), ValueStyle(stops=P_STOPS)
     )
     return [written, values, *(side for file in (written, values) for side in sidecars(file))]

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from xml.etree import ElementTree
 
 import numpy as np
@@ -57,6 +57,25 @@ class Band:
     description: str
     unit: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class ByRows(Protocol):
+    """Numbers float32 (H, W) that are made when their rows are written, where holding them all would be most of the memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(H, W)``."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32."""
+
+    @property
+    def nbytes(self) -> int:
+        """What they would take as an array."""
+
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
+        """Some rows."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +179,7 @@ def write_confidence(
 
 def write_values(
     path: str | Path,
-    values: NDArray[np.float32],
+    values: NDArray[np.float32] | ByRows,
     grid: Grid,
     provenance: Provenance,
     band: Band,
@@ -192,7 +211,7 @@ def write_values(
     if style.stops:
         write_style(path, stops_style(tuple(style.stops), band.unit))
     else:
-        write_style(path, values_renderer(style.scale or Scale.of(values), style.colormap, band.unit))
+        write_style(path, values_renderer(style.scale or Scale.of(values[:]), style.colormap, band.unit))
     return path
 
 
@@ -264,7 +283,7 @@ class _Look:
 
 def _write_cog(
     path: Path,
-    values: NDArray[np.generic],
+    values: NDArray[Any] | ByRows,
     grid: Grid,
     band: Band,
     *,
@@ -289,13 +308,13 @@ def _write_cog(
         with atomic_path(path) as part, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             if max(grid.shape) <= small_cog.LARGEST:
-                part.write_bytes(_small_file(values, grid, look))
+                part.write_bytes(_small_file(values[:], grid, look))
                 return
             profile = _profile(grid.shape, values.dtype.name, grid.crs, grid.transform, look)
             with rasterio.Env(GDAL_CACHEMAX=_CACHE):
                 if values.nbytes <= _SMALL:
                     with rasterio.open(part, "w", driver="COG", **profile, **look.options()) as file:
-                        file.write(values, 1)
+                        file.write(values[:], 1)
                         look.onto(file)
                     return
                 # Read again by squares; lines of a wide map would be read once for each square beside another.

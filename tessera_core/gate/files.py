@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tessera_core._utils.paths import as_path
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.gate.limits import amount, limits
 
@@ -67,7 +68,7 @@ def open_file(path: str | Path, error: type[TesseraError] = InputError) -> Binar
     Raises:
         error: (the given class) it is missing, no regular file, or not readable.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         # A pipe without a writer would make a plain open wait for ever.
         number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))

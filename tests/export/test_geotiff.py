@@ -7,8 +7,10 @@ import rasterio
 import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning
 
+from tessera_core.analysis.change.layer import PByRows
+from tessera_core.analysis.change.levels import LEVELS
 from tessera_core.errors import ExportError
-from tessera_core.export.geotiff import write_class_map, write_confidence
+from tessera_core.export.geotiff import Band, write_class_map, write_confidence, write_values
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
@@ -119,3 +121,15 @@ def test_nothing_is_left_where_writing_fails(tmp_path, classes):
     with pytest.raises((ExportError, OSError)):
         write_class_map(tmp_path / "taken.tif", classes, None, GRID, CLASSES, V2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken.tif"]
+
+
+@pytest.mark.parametrize("side", [40, 600, 1100])
+def test_numbers_made_row_by_row_are_written_as_those_that_are_held(tmp_path, side):
+    """Each of the three ways to a file: one block, held by GDAL, and through a file."""
+    levels = np.random.default_rng(0).integers(0, 9, (side, side)).astype(np.uint16)
+    table = np.linspace(1, 0, LEVELS, dtype=np.float32)
+    rows = PByRows(table, levels)
+    assert (rows.shape, rows.dtype, rows.nbytes) == (levels.shape, np.float32, 4 * side * side)
+    for name, values in (("rows", rows), ("held", table[levels])):
+        write_values(tmp_path / f"{name}.tif", values, make_grid((side, side)), V2, Band("p"))
+    assert (tmp_path / "rows.tif").read_bytes() == (tmp_path / "held.tif").read_bytes()

@@ -69,7 +69,7 @@ def test_tiles_are_judged_as_one_scene_without_seams(
     judgement, layer = tile_change._load_judged(tmp_path / "one", digest)
     assert layer.null == whole.null
     for number, (row, col) in enumerate(QUARTERS):
-        measured = tile_change._load_measured(tmp_path / "one" / tile_change.MEASURED / f"t{number}.npz")
+        measured = tile_change._load_measured(tmp_path / "one" / tile_change.MEASURED / f"t{number}.npy")
         expected = whole.levels[row : row + HALF, col : col + HALF]
         np.testing.assert_array_equal(judgement.levels(measured), expected)
     changed = replace(layer, levels=whole.levels).mask(0.1)

@@ -133,9 +133,13 @@ class ChangeLayer:
 
     def p_values(self) -> NDArray[np.float32]:
         """float32 (H, W), NaN where there is no data."""
+        return self.p_by_rows()[:]
+
+    def p_by_rows(self) -> PByRows:
+        """:meth:`p_values`, rows of which are made when they are asked for: twice the bytes of the levels."""
         table = self.p_table().astype(np.float32)
         table[NO_LEVEL] = np.nan
-        return look_up(table, self.levels)
+        return PByRows(table, self.levels)
 
     def rates(self, stops: NDArray[np.floating]) -> NDArray[np.uint8]:
         """uint8 (H, W): 1 + index of the first of the rising ``stops`` at which the pixel is called changed.
@@ -170,6 +174,38 @@ class ChangeLayer:
             z = float(tail_score(np.array(1 - quantile)))
             spread = max(spread, (values[int(np.searchsorted(share, quantile))] - centre) / z)
         return replace(self, null=Null(centre, spread, "marked", total))
+
+
+@dataclass(frozen=True)
+class PByRows:
+    """p-values float32 (H, W) that are not held.
+
+    Attributes:
+        table: float32 (LEVELS,), of each level.
+        levels: uint16 (H, W).
+    """
+
+    table: NDArray[np.float32]
+    levels: NDArray[np.uint16]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(H, W)``."""
+        return self.levels.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        """float32."""
+        return self.table.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """What they take where all are held."""
+        return self.levels.size * self.table.itemsize
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.float32]:
+        """p-values of some rows."""
+        return look_up(self.table, self.levels[rows])
 
 
 def false_discovery(p_table: Doubles, histogram: NDArray[np.int64]) -> Doubles:
