@@ -180,6 +180,9 @@ class Assessor:
             if self._insight.stage:
                 self._update(stage="")
             self._done.notify_all()
+            busy = self._busy is not None
+        if busy:
+            self._crew.look()
 
     def close(self) -> None:
         """Stop for good: nobody will ask again."""

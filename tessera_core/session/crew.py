@@ -97,6 +97,12 @@ class _Lane:
                 threading.Thread(target=self._serve, name="tessera-study", daemon=True).start()
             self._news.notify()
 
+    def look(self) -> None:
+        """Something under way may be wanted no more."""
+        # A copy and no lock: whoever labels waits for nobody here.
+        for worker in list(self._workers):
+            worker.look()
+
     def forget(self, asker: Asker) -> None:
         """Somebody has gone."""
         with self._news:
@@ -238,6 +244,11 @@ class Crew:
     def ask(self, asker: Asker, slow: bool) -> None:
         """Somebody has a question of that kind, or will soon have one: hands are made ready for it."""
         self._lanes[slow].ask(asker)
+
+    def look(self) -> None:
+        """Somebody labels: what is under way for them and is wanted no more is stopped now."""
+        for lane in self._lanes.values():
+            lane.look()
 
     def forget(self, asker: Asker) -> None:
         """Somebody has gone; what is under way for them ends by itself."""

@@ -200,6 +200,11 @@ class Worker:
                 case _:
                     raise RuntimeError(value)
 
+    def look(self) -> None:
+        """What is being done may be wanted no more: find out now, and not at the next turn."""
+        # An answer to no order.
+        self._answers.put(("look", 0, None))
+
     def close(self) -> None:
         """End the process; it gives its memory back."""
         assert self._process.stdin is not None

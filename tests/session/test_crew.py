@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,12 +22,14 @@ from hypothesis import strategies as st
 
 from tessera_core import heads
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.session import crew as crews
+from tessera_core.session import worker
 from tessera_core.session.assessor import Assessor
 from tessera_core.session.crew import Crew, _Lane
 from tessera_core.session.stages import STAGES
 from tests.factories import landscape
 from tests.session.questions import labelled, question, raster_place
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +154,38 @@ def test_labelling_stops_what_is_asked_but_a_score_that_was_begun_comes(saved: t
     found = assessor.wait()
     assert found.score is not None
     assert found.score.n_labels == len(log.labels)
+
+
+def test_labelling_stops_what_is_wanted_no_more_at_once(saved: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole map of a large region must not take the cores of a click until the crew happens to look again."""
+    raster, place = saved
+    monkeypatch.setattr(worker, "_LOOK_SECONDS", 10 * PATIENCE_S)
+    told: list[tuple[Any, ...]] = []
+
+    class Deaf(worker.Worker):
+        """A process that says nothing."""
+
+        def __init__(self) -> None:
+            self._numbers, self._sent, self._answers = itertools.count(1), OrderedDict(), queue.SimpleQueue()
+
+        pid = 0
+
+        def _tell(self, *message: Any) -> None:
+            told.append(message)
+            if message[0] == "stop":
+                self._answers.put(("stopped", message[1], None))
+
+        def close(self) -> None:
+            """There is nothing to end."""
+
+    monkeypatch.setattr(crews, "Worker", Deaf)
+    assessor = Assessor(raster, quiet=0, place=place, crew=Crew(hands=1, idle=0.2))
+    assessor.ask(question(labelled(raster), "forest", slow=True))
+    eventually(lambda: told)
+    assert told[0][4] == "map"
+    assessor.pause()
+    eventually(lambda: told[-1] == ("stop", 1))
+    eventually(lambda: assessor._busy is None)
 
 
 def test_the_process_ends_when_its_server_is_killed(saved: tuple) -> None:
