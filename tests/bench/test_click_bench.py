@@ -65,6 +65,8 @@ def test_both_are_measured_in_one_run(apart: Callable[..., Any]) -> None:
     assert found["pixels"] == SIZE * SIZE
     assert found["quick_clicks_kept"] == found["quick_clicks"]
     assert 0 < found["min_ms"] <= found["median_ms"] <= found["max_ms"]
+    assert found["with_short_pauses"]["median_ms"] > 0
+    assert found["with_pauses"]["median_ms"] > 0
     if not folium_peer.installed():
         assert found["streamlit_folium"] == folium_peer.MISSING
         return
