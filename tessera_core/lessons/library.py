@@ -155,6 +155,12 @@ def leave(project: Project) -> None:
         save(project, msgspec.structs.replace(known, left=True))
 
 
+def page_of(project: Project) -> str:
+    """Address of the page on which the lesson of a project goes on; the first page where there is none."""
+    lesson, known = lesson_of(project), project.settings.lesson
+    return "region" if lesson is None or known is None else progress.page_of(lesson, known)
+
+
 def take_up(project: Project) -> None:
     """Go on with the lesson of a project that was put away."""
     known = project.settings.lesson

@@ -13,6 +13,7 @@ import msgspec
 
 from tessera_core.lessons.checks import Facts
 from tessera_core.lessons.model import Lesson, Step
+from tessera_core.lessons.targets import TARGETS
 from tessera_core.project.settings import LessonProgress
 
 MAX_EVENTS = 200
@@ -63,6 +64,13 @@ def finished(lesson: Lesson, progress: LessonProgress) -> bool:
     """Whether the last step was reached and nothing is open there."""
     here = place(lesson, progress)
     return here.last and here.done
+
+
+def page_of(lesson: Lesson, progress: LessonProgress) -> str:
+    """Address of the page on which somebody was last, by the step that is shown and those before it; at first ``"region"``."""
+    here = place(lesson, progress)
+    pages = (TARGETS[step.target].page for step in reversed(lesson.steps[: here.number]) if step.target in TARGETS)
+    return next((page for page in pages if f"page:{page}" in progress.events), "region")
 
 
 def note(progress: LessonProgress, event: str) -> LessonProgress:

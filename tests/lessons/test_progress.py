@@ -135,3 +135,19 @@ def test_what_a_strangers_file_says_of_a_lesson_is_progress_or_nothing() -> None
         [],
     ):
         assert ProjectSettings.from_json({"lesson": value}).lesson is None
+
+
+def test_who_comes_back_goes_on_where_they_were() -> None:
+    known = progress.begin(lesson())
+    assert progress.page_of(lesson(), known) == "region"
+    # Of a page that was never opened the step itself says that it is to be opened.
+    assert progress.page_of(lesson(), progress.jump(lesson(), known, "page", 0)) == "region"
+    known = progress.note(known, "page:label")
+    # A picture is looked at beside the page of the step before.
+    assert progress.page_of(lesson(), progress.jump(lesson(), known, "line", 0)) == "label"
+    good = library.shelf().lessons["how-good"]
+    known = progress.note(progress.note(progress.begin(good), "page:label"), "page:validate")
+    assert [progress.page_of(good, progress.jump(good, known, step, 0)) for step in ("split", "truth")] == [
+        "label",
+        "validate",
+    ]

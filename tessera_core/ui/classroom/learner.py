@@ -12,6 +12,7 @@ from tessera_core.classroom.model import Classroom, Member, typed_code
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting import Person, acting_for
 from tessera_core.language import later, relay, t
+from tessera_core.lessons import library as lessons
 from tessera_core.project.home import projects_home
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize, people, state
@@ -101,8 +102,11 @@ def _returned(typed: str, name: str, word: str, person: Person) -> None:
 
 def _enter(found: Classroom, member: Member) -> None:
     with acting_for(people.person()):
-        state.open_project(Project.open(projects_home() / member.project))
-    st.switch_page("pages/region.py" if found.lesson else "pages/label.py", query_params=state.query())
+        project = Project.open(projects_home() / member.project)
+        state.open_project(project)
+    # Who comes back goes on where they were.
+    page = lessons.page_of(project) if found.lesson else "label"
+    st.switch_page(f"pages/{page}.py", query_params=state.query())
 
 
 def _inside(found: Classroom, member: Member) -> None:

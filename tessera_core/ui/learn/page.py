@@ -143,9 +143,10 @@ def _making() -> None:
     if wanted is None:
         return
     if wanted == "":
-        query = state.query()
+        query, opened = state.query(), state.current_project()
         st.session_state.pop(_WAITING)
-        st.switch_page("pages/region.py", query_params=query)
+        page = "region" if opened is None else lessons.page_of(opened)
+        st.switch_page(f"pages/{page}.py", query_params=query)
     job = jobs.pool().get(_DEMO)
     if job is not None and job.active:
         jobs.show(job)
