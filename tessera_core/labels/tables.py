@@ -213,7 +213,7 @@ def _sheet(text: Text, name: str, hints: Hints) -> Sheet:
     sheet = Sheet(name, header, [], [], read)
     odd: list[tuple[int, list[str]]] = []
     for line, record in records:
-        if not any(cell.strip() for cell in record):
+        if not "".join(record).strip():
             continue
         if len(record) > len(header):
             if any(cell.strip() for cell in record[len(header) :]):
@@ -227,9 +227,10 @@ def _sheet(text: Text, name: str, hints: Hints) -> Sheet:
         sheet.lines.append(line + skipped_lines)
     if odd:
         _join(sheet, odd, delimiter, hints)
-    for row in sheet.rows:
-        if any(cell[:1] == "'" for cell in row):
-            row[:] = map(unquoted, row)
+    if "'" in body:
+        for row in sheet.rows:
+            if any(cell[:1] == "'" for cell in row):
+                row[:] = map(unquoted, row)
     return sheet
 
 
