@@ -72,11 +72,14 @@ def _mapped(file: BinaryIO, path: Path, error: type[InputError]) -> NDArray:
         return np.empty(shape, dtype)
     try:
         # The header is read and the file open already; of many small files doing either twice is most of the work.
-        return np.memmap(file, dtype, "r", offset, shape, "F" if fortran else "C")
+        found = np.memmap(file, dtype, "r", offset, shape, "F" if fortran else "C")
     except OSError as cause:
         raise unreadable(path, cause, error) from cause
     except _UNREADABLE as cause:
         raise error(f"{path.name} in {path.parent} is not a NumPy .npy file.") from cause
+    # By which others tell which file it is, whether it has changed since, and that nothing of it lies in memory.
+    found.filename = path.resolve()
+    return found
 
 
 def _header_bytes(file: BinaryIO) -> bytes:

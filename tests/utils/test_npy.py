@@ -49,6 +49,8 @@ def test_large_arrays_stay_on_disk(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((10, 10)))
     assert isinstance(load_npy(tmp_path / "a.npy"), np.memmap)
     assert not load_npy(tmp_path / "a.npy").flags.writeable
+    # Whose file it is: other processes open it by this, and a file that changed is known.
+    assert load_npy(tmp_path / "a.npy")[2:].filename == (tmp_path / "a.npy").resolve()
 
 
 def whole(array):
