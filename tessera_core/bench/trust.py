@@ -23,7 +23,7 @@ from tessera_core._utils.atomic import write_json
 from tessera_core.assess.area import Z95
 from tessera_core.assess.designs import looking_order
 from tessera_core.assess.intervals import mean_interval, ratio_interval
-from tessera_core.bench import trust_numbers, trust_scores, trust_ways
+from tessera_core.bench import trust_demo, trust_numbers, trust_scores, trust_ways
 from tessera_core.bench.heads import write_between
 from tessera_core.errors import InputError
 from tessera_core.gate import is_missing, read_bytes
@@ -39,6 +39,13 @@ SOURCES = {
         *(f"assess/{name}.py" for name in ("intervals", "area", "designs", "interpreters", "sequential", "two_maps")),
         "assess/certified.py",
         "bench/trust_ways.py",
+    ),
+    "demo": (
+        *_HEADS,
+        *(f"assess/{name}.py" for name in ("intervals", "designs", "two_maps", "certified")),
+        "project/classify.py",
+        "project/demo*.py",
+        "bench/trust_demo.py",
     ),
     "numbers": (
         *_HEADS,
@@ -152,9 +159,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if one.title.endswith("as planned (257)")
     ]
     result |= trust_ways.measure(draws, SEED, planned, once["ways"])
+    comparisons = trust_ways.COMPARISONS * draws
+    result |= once["demo"]("demo", lambda: trust_demo.measure(draws, SEED, comparisons))
     result |= once["numbers"]("numbers", lambda: trust_numbers.measure(draws // DRAWS_A_LANDSCAPE, SEED))
     result |= once["scores"]("scores", lambda: trust_scores.measure(draws // DRAWS_A_LANDSCAPE, SEED))
-    more = [one for module in (trust_ways, trust_numbers, trust_scores) for one in module.tables(result)]
+    more = [one for module in (trust_ways, trust_demo, trust_numbers, trust_scores) for one in module.tables(result)]
     result["table"] = "\n".join([result["table"], *more])
     markdown = getattr(args, "markdown", None)
     if markdown:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tessera_core.bench import trust, trust_numbers, trust_scores, trust_ways
+from tessera_core.bench import trust, trust_demo, trust_numbers, trust_scores, trust_ways
 from tessera_core.errors import InputError
 
 
@@ -47,6 +47,30 @@ def test_what_people_err_by_stopping_two_maps_and_the_certified_part_are_measure
     assert row["stop"] <= 70
     # A sample that is answered to its end is as narrow sooner than one that may be stopped at any answer.
     assert 20 <= trust_ways.fixed_places(np.array([0.6, 0.4]), np.array([0.95, 0.9]), (105, 70), 40, 1) < 350
+
+
+def test_two_maps_and_the_certified_part_are_measured_where_the_truth_is_known() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.integers(1, 4, (60, 60)).astype(np.uint8)
+    sure = rng.integers(40, 100, truth.shape).astype(np.uint8)
+    wrong = truth % 3 + 1
+    good, bad = (np.where(rng.random(truth.shape) < share, wrong, truth).astype(np.uint8) for share in (0.05, 0.3))
+    one, other = trust_demo.evened(good, bad, truth, 1)
+    assert abs(int((one == truth).sum()) - int((other == truth).sum())) <= 1
+    assert ((one != other) == (good != bad)).all()
+    better, even = (trust_demo.named("", *pair, truth, 80, 2) for pair in ((good, bad), (one, other)))
+    assert better[-1]["settled"] > 0.95
+    assert better[-1]["settled_false"] == 0
+    assert even[-1]["settled"] is None
+    assert even[-1]["settled_false"] < 0.2
+    # Where it is sure it is right, and where it is not it mostly is not.
+    made = trust_demo.Made(np.where(sure < 50, wrong, truth).astype(np.uint8), sure)
+    rows = trust_demo.certified(made, truth, 10, 3)
+    assert [row["draws"] for row in rows] == [10, 10, 10, 2]
+    assert all(row["broken"] <= 0.2 and row["share"] < 0.95 for row in rows)
+    assert rows[2]["share"] > 0.5
+    told = {"demo_draws": 80, "demo_maps": [*better, *even], "demo_parts": rows}
+    assert "| none is |" in " ".join(trust_demo.tables(told))
 
 
 def test_numbers_are_measured_on_landscapes_of_which_all_is_known() -> None:
