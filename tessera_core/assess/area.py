@@ -94,7 +94,7 @@ class Assessment:
     Attributes:
         overall: overall accuracy.
         classes: in the order of ``ids``.
-        ids: (K,) all class ids of map or reference, sorted.
+        ids: (K,) all class ids of map or reference, sorted; of the whole map where it is at hand.
         counts: int64 (K, K) places, rows the map, columns the reference (as in the papers).
         shares: float64 (K, K) estimated shares of the region, the same way round.
         n: places.
@@ -179,7 +179,9 @@ def assess_sample(
     counts = np.bincount(index)
     stratified = _Stratified(index, population, counts, not np.isclose(population.sum(), 1))
     area = float(population.sum()) if total_area is None else float(total_area)
-    ids = np.unique(np.concatenate([m, r]))
+    # A class of the map that no place met may be there all the same; its interval says up to how much.
+    known = [] if counted is None else [k for k, size in counted.items() if size > 0]
+    ids = np.unique(np.concatenate([m, r, np.array(known, m.dtype)]))
     on_map, true = m == ids[:, None], r == ids[:, None]
     shares = stratified.means(np.concatenate([true, (m == r)[None]]))
     # Where the strata are the map's classes, ground that is mapped as a class lies in no other stratum.
@@ -359,6 +361,11 @@ def _notes(names: NDArray[Any], counts: NDArray[np.intp], classes: list[ClassEst
         notes.append(f"Stratum {single} has a single place; more places there narrow the intervals most.")
     if len(names) > 1 and counts.min() < 20:
         notes.append("A class of the map (or zone) has fewer than 20 places; its intervals are wide.")
+    unmet = sum(not c.sampled and np.isnan(c.users.value) for c in classes)
+    if unmet:
+        notes.append(
+            f"Classes of the map that no place met: {unmet}. From nothing to the upper end of their interval may be there."
+        )
     rare = [c for c in classes if 0 < c.sampled < 5]
     if rare:
         notes.append(f"Classes met at fewer than 5 places, so that their intervals are wide: {len(rare)}.")

@@ -157,3 +157,20 @@ def test_what_cannot_be_estimated_is_said():
     assert "single place" in single.notes[0]
     never = assess_sample([1, 1], [1, 1], [1, 2], {1: 10})
     assert np.isnan(never.classes[1].users.value)
+
+
+def test_a_class_of_the_map_that_no_place_met_is_listed_with_what_may_be_there():
+    strata, classes = np.zeros(20, int), np.repeat([1, 2], [15, 5])
+    found = assess_sample(strata, classes, classes, {0: 10_000}, 100.0, {1: 7_900, 2: 2_000, 3: 100})
+    assert found.ids == (1, 2, 3)
+    (rare,) = [one for one in found.classes if one.id == 3]
+    assert (rare.sampled, rare.area.value, rare.area.low) == (0, 0, 0)
+    # As likely as not to be missed by twenty places: some 3 % of the region, and up to five times as much.
+    assert 10 < rare.area.high < 20
+    assert rare.mapped == pytest.approx(0.01)
+    assert np.isnan([rare.users.value, rare.producers.value]).all()
+    assert any("no place met: 1." in note for note in found.notes)
+    # What the places themselves say stays.
+    bare = assess_sample(strata, classes, classes, {0: 10_000}, 100.0)
+    assert (bare.overall, bare.classes[0].share) == (found.overall, found.classes[0].share)
+    assert not any("no place met" in note for note in bare.notes)
