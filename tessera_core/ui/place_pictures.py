@@ -49,6 +49,10 @@ def beside(project: Project, year: int | None, grid: Grid, row: int, col: int, p
         return
     _seasons(found, year)
     if found.few:
+        if "seasons" in found.unread:
+            st.caption(t("Files of some days could not be read, so a season of this place may be missing."))
+            if year is not None and not hosted() and place_pictures.request_for(project, year) is not None:
+                _clearest(project, year, page)
         if found.series:
             _series(found, f"{page}_{year}_{row}_{col}")
         elif page == "validate":
@@ -137,21 +141,27 @@ def _way_there(project: Project, year: int | None, page: str) -> None:
     st.caption(
         t("The satellite pictures of {year} are not here, only the embeddings that were made of them.", year=year)
     )
-    needed = place_pictures.clearest_bytes(project, year) if page == "validate" else 0
-    if needed:
-        _fetching(
-            project,
-            year,
-            f"{page}_clearest",
-            t("Fetch the pictures of all places"),
-            t(
-                "Of every place of the sample the clearest day of each season, in true colour and with plants in red: "
-                "very roughly {size} from the Planetary Computer. You can stop and go on later.",
-                size=humanize.size(needed),
-            ),
-            place_pictures.fetch_clearest,
-        )
+    _clearest(project, year, page)
     _whole_year(project, year, page)
+
+
+def _clearest(project: Project, year: int, page: str) -> None:
+    """The way to the clearest days around the places of the sample; nothing where all have them."""
+    needed = place_pictures.clearest_bytes(project, year) if page == "validate" else 0
+    if not needed:
+        return
+    _fetching(
+        project,
+        year,
+        f"{page}_clearest",
+        t("Fetch the pictures of all places"),
+        t(
+            "Of every place of the sample the clearest day of each season, in true colour and with plants in red: "
+            "very roughly {size} from the Planetary Computer. You can stop and go on later.",
+            size=humanize.size(needed),
+        ),
+        place_pictures.fetch_clearest,
+    )
 
 
 def _greenness(project: Project, year: int | None) -> None:

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from tessera_core.assess.designs import draw
 from tessera_core.dpixels.acquire import catalogue, read
 from tessera_core.grid import transformer
-from tessera_core.project import validate
+from tessera_core.project import place_pictures, validate
 from tessera_core.project.classify import map_project
 from tessera_core.project.project import Project
 from tessera_core.ui import jobs
@@ -70,8 +70,18 @@ def test_faults_leave_the_page_usable_and_the_next_try_brings_pictures(
         assert not app.exception
         assert any(button.label == "Cannot tell" for button in app.button)
         archive.faults.clear()
+    # Files of one day of two: its season is missing, the page says so and which, and asks for it again.
+    archive.faults.update({one: ["always-404"] for one in _files(archive) if "S0" in one})
+    _fetch(app, checked)
+    told = [text.value for text in app.caption]
+    assert any("a season of this place may be missing" in text for text in told)
+    assert any("could not be read" in text and "of S0" in text for text in told)
+    assert _seasons(checked) == 1
+    archive.faults.clear()
     _fetch(app, checked)
     assert not app.error
+    assert not any("may be missing" in text.value for text in app.caption)
+    assert _seasons(checked) == 2
     assert any("clearest day of each season" in text.value for text in app.markdown)
     assert not any("Greenness (NDVI)" in text.value for text in app.markdown)
     _fetch(app, checked, "Fetch how green all places were", "fetch_series")
@@ -79,6 +89,16 @@ def test_faults_leave_the_page_usable_and_the_next_try_brings_pictures(
     assert not any(button.label == "Fetch how green all places were" for button in app.button)
     # The year itself is still to be had.
     assert any(button.label == f"Fetch all days of {YEAR}" for button in app.button)
+
+
+def _seasons(project: Project) -> int:
+    """Of how many seasons there are pictures of the first place."""
+    current = validate.load(project, YEAR)
+    assert current is not None
+    place = int(current.sample.rows[0]), int(current.sample.cols[0])
+    found = place_pictures.pictures_of(project, YEAR, current.grid, *place)
+    assert found is not None
+    return len(found.seasons)
 
 
 def _files(archive: Archive) -> list[str]:

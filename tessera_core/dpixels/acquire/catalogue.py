@@ -196,7 +196,7 @@ class Catalogue:
             log.info("Search of %s failed: %s", collection, error)
             raise AcquisitionError(
                 f"The catalogue {self.stac_url} does not answer a search for {collection}, {window.start} to {window.end}. "
-                "Check the network and run the same command again; what was fetched is kept."
+                "Check the network and try again; what was fetched is kept."
             ) from error
 
 
@@ -273,7 +273,7 @@ def _opera_bursts(url: str, bbox: BBox, window: Window) -> Iterator[SentinelScen
             except (requests.RequestException, ValueError, KeyError) as error:
                 raise AcquisitionError(
                     f"NASA's granule search does not answer for Sentinel-1, {window.start} to {window.end}. "
-                    "Check the network and run the same command again; what was fetched is kept."
+                    "Check the network and try again; what was fetched is kept."
                 ) from error
             for granule in granules:
                 umm = granule["umm"]
