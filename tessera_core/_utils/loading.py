@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +29,7 @@ _DOORS = ("_find_and_load", "_lock_unlock_module")
 def one_at_a_time() -> None:
     """From now on let one thread of this process load modules at a time; safe to call again.
 
-    What is loaded already is found as quickly as before.
+    What is loaded already is found as quickly as before; what is not waits until the other thread's is there.
     """
     bootstrap = importlib._bootstrap
     for name in _DOORS:
@@ -42,11 +43,14 @@ def one_at_a_time() -> None:
 
 def _guarded(door: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(door)
-    def alone(*args: Any) -> Any:
+    def alone(name: str, *args: Any) -> Any:
+        known = sys.modules.get(name)
+        if known is not None and not getattr(getattr(known, "__spec__", None), "_initializing", False):
+            return door(name, *args)
         lock = _loading
         held = lock.acquire(timeout=PATIENCE_S)
         try:
-            return door(*args)
+            return door(name, *args)
         finally:
             if held:
                 lock.release()

@@ -78,7 +78,7 @@ def _mapped(file: BinaryIO, path: Path, error: type[InputError]) -> NDArray:
     except _UNREADABLE as cause:
         raise error(f"{path.name} in {path.parent} is not a NumPy .npy file.") from cause
     # By which others tell which file it is, whether it has changed since, and that nothing of it lies in memory.
-    found.filename = path.resolve()
+    found.filename = path.resolve()  # type: ignore[misc,assignment]
     return found
 
 

@@ -68,7 +68,11 @@ def keep() -> None:
         book = client.__dict__.get(_BOOK)
         if book is None:
             book = client.__dict__[_BOOK] = BrowserCache(config.get_option("global.maxCachedMessageAge"))
-        send(client, book.passed(msg))
+        passed = book.passed(msg)
+        send(client, passed)
+        if msg.hash in book.kept and not msg.metadata.cacheable:
+            # It was too large, and an error was sent in its place.
+            del book.kept[msg.hash]
 
     StarletteSessionClient.write_forward_msg = write_forward_msg  # type: ignore[method-assign,assignment]
     # Messages come whole to the connection, which knows better.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime import runtime_util
 from streamlit.runtime.scriptrunner_utils import script_run_context
 from streamlit.web.server.starlette.starlette_websocket import StarletteSessionClient
 
@@ -98,7 +100,9 @@ def test_what_stays_in_use_is_sent_once_however_many_parts_run() -> None:
     assert book.passed(small) is small is book.passed(small)
 
 
-def test_each_connection_has_a_book_of_its_own_and_streamlit_sends_names_nowhere_else() -> None:
+def test_each_connection_has_a_book_of_its_own_and_streamlit_sends_names_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     browser_cache.keep()
     browser_cache.keep()
     assert not hasattr(StarletteSessionClient.write_forward_msg.__wrapped__, "__wrapped__")  # type: ignore[attr-defined]
@@ -124,3 +128,9 @@ def test_each_connection_has_a_book_of_its_own_and_streamlit_sends_names_nowhere
     for line in (first, first, second):
         line.write_forward_msg(message)
     assert [one.WhichOneof("type") for one in sent] == ["delta", "ref_hash", "delta"]
+    # Of what is too large to be sent the browser gets an error, which it does not keep.
+    sent.clear()
+    monkeypatch.setattr(runtime_util, "get_max_message_size_bytes", lambda: 100)
+    for _ in range(2):
+        first.write_forward_msg(large("y" * 200, ""))
+    assert [one.delta.new_element.WhichOneof("type") for one in sent] == ["exception", "exception"]

@@ -69,3 +69,23 @@ thread = threading.Thread(target=other); thread.start(); thread.join(10)
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.split("\n")[:2] == ["No module named 'no_such_module' no_such_module", "(0.0, 0.0, 0)"]
+
+
+def test_what_is_loaded_is_found_while_another_thread_loads(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import builtins; builtins.go.wait(20)", encoding="utf-8")
+    code = """
+import builtins, importlib, json, sys, threading, time
+from tessera_core._utils.loading import one_at_a_time
+one_at_a_time()
+builtins.go = threading.Event()
+other = threading.Thread(target=lambda: __import__("slow"))
+other.start()
+while "slow" not in sys.modules:
+    time.sleep(.01)
+importlib.import_module("json")
+print(other.is_alive())
+builtins.go.set()
+"""
+    env = {"PYTHONPATH": f"{tmp_path}:{root}", "PATH": ""}
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "True"
