@@ -1,8 +1,8 @@
-"""Train studio-nano on from the shipped weights, with simulated pixels and real ones without labels (docs/studio-nano.md).
+"""Train studio-nano on: the second stage of the shipped weights (docs/studio-nano.md), from those of the first and from pixels.
 
     python tools/further_nano.py FIRST.safetensors ARKANSAS.npz RUN
 
-FIRST is what ``tessera pretrain studio-nano`` makes, as shipped: tessera_core/models/weights/studio-nano.safetensors, b8088f56.
+FIRST is what ``tessera pretrain studio-nano`` makes; in the history of tessera_core/models/weights it begins with b8088f56.
 ARKANSAS.npz holds real pixels without radar (docs/pretraining.md says the layout), of which every second block of ground takes
 part, unlabelled. RUN gets the simulated pixels, averages of the weights and, at the end, ``studio-nano.safetensors``.
 """

@@ -1,4 +1,4 @@
-"""Training studio-nano on: what it trains on, and weights between two."""
+"""The second stage of the shipped weights: what it trains on, and weights between two."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from tessera_core.dpixels.tile import S2_BANDS
+from tessera_core.models.checkpoint import load_checkpoint
 from tessera_core.pretrain.pixels import PixelSet, Series, pack_pixels
 from tools import further_nano
 
@@ -61,6 +62,9 @@ def test_a_batch_holds_both_kinds_and_an_epoch_holds_no_pixel_twice():
     np.testing.assert_array_equal(np.sort(seen[seen >= 0]), np.arange(3 * 224))
 
 
-def test_weights_between_two():
+def test_the_shipped_weights_say_what_they_lie_between():
+    training = load_checkpoint("studio-nano").card["training"]
+    assert training["continued"]["share"] == further_nano.SHARE
+    assert training["continued"]["steps"] == further_nano.STEPS
     first, last = {"w": torch.tensor([0.0, 2.0])}, {"w": torch.tensor([1.0, 0.0])}
     assert torch.allclose(further_nano.between(first, last, 0.25)["w"], torch.tensor([0.25, 1.5]))
