@@ -74,6 +74,7 @@ class Learner:
         touch: whether fingers are used.
         shots: folder for a picture of each step, or None.
         language: that the learner reads.
+        taste: which of the places of a class are chosen; None for those furthest inside.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Learner:
         touch: bool = False,
         shots: Path | None = None,
         language: str = "en",
+        taste: int | None = None,
     ) -> None:
         self.language = language
         self.studio, self.page, self.server, self.touch, self.shots = studio, studio.page, server, touch, shots
@@ -94,6 +96,7 @@ class Learner:
         self.names = {text: name for name, text in self.words.names.items()}
         self.truth: Truth | None = None
         self.clicked: list[tuple[int, int]] = []
+        self.taste = taste
         self.panel = self.page.locator(".lesson-panel")
         self.bar = self.page.locator(".lesson-bar")
         self.next = self.panel.locator(".lesson-foot .tl-primary")
@@ -171,27 +174,36 @@ class Learner:
         """The whole lesson; returns the steps that were gone through."""
         done = []
         while True:
-            step = self.step
-            done.append(step)
-            told = self.told()
-            for act in script.get(step, []):
-                self.told_to(act, told)
-                self.do(act)
-            self.unfold()
-            if self.words.steps[step].question:
-                self.answer(step)
-            if script.get(step, [])[-1:] and script[step][-1].what == "keys" and not self.soon():
-                # Whoever sees that nothing was ticked asks for places again, as the step says.
-                for act in script[step]:
-                    self.do(act)
-            self.studio.until(lambda: self.ready or self.next.is_hidden(), lambda: f"it is never done: {self.said()}")
-            if self.shots is not None:
-                self.studio.still()
-                self.page.screenshot(path=self.shots / f"{len(done):02d}-{step}.png")
+            done.append(self.do_step(script, len(done) + 1))
             if self.next.is_hidden():
                 return done
-            self.next.click()
-            self.studio.until(lambda left=step: self.step != left, f"{step} is not left")
+            self.go_on()
+
+    def do_step(self, script: dict[str, list[Do]], number: int) -> str:
+        """What the step that is shown asks for, until it is done; returns its id. ``number`` names its picture."""
+        step = self.step
+        told = self.told()
+        for act in script.get(step, []):
+            self.told_to(act, told)
+            self.do(act)
+        self.unfold()
+        if self.words.steps[step].question:
+            self.answer(step)
+        if script.get(step, [])[-1:] and script[step][-1].what == "keys" and not self.soon():
+            # Whoever sees that nothing was ticked asks for places again, as the step says.
+            for act in script[step]:
+                self.do(act)
+        self.studio.until(lambda: self.ready or self.next.is_hidden(), lambda: f"it is never done: {self.said()}")
+        if self.shots is not None:
+            self.studio.still()
+            self.page.screenshot(path=self.shots / f"{number:02d}-{step}.png")
+        return step
+
+    def go_on(self) -> None:
+        """Press Next, and wait for the next step."""
+        left = self.step
+        self.next.click()
+        self.studio.until(lambda: self.step != left, f"{left} is not left")
 
     def soon(self) -> bool:
         """Whether the step is done within as long as a person would wait before trying again."""
@@ -359,6 +371,8 @@ class Learner:
         """A place of a class, well inside and far from the others."""
         truth = self.truth = self.truth or truth_in(self.server, self.lesson)
         depth = truth.depth(self.names[name])
+        if self.taste is not None:
+            depth = depth * np.random.default_rng(self.taste).uniform(0.6, 1, depth.shape)
         rows, cols = np.ogrid[: depth.shape[0], : depth.shape[1]]
         # Under the tools at the sides of the map nothing is seen.
         side = depth.shape[1] // 8
