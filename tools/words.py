@@ -1,7 +1,8 @@
 """Keep the catalogues of the languages: ``make words``, or ``python tools/words.py [--check] [--todo FOLDER] [--take FOLDER]``.
 
 Reads what people are told out of the code, writes it into ``<language>.<domain>.po`` (what was translated before is kept; what
-nobody says any more goes), and compiles these to the ``.mo`` that the package reads.
+nobody says any more goes), and compiles these to the ``.mo`` that the package reads. ``numbers.json`` tells which values of the
+sentences of ``core`` are numbers by the code that puts them in.
 
     studio   ``t("…")``, ``tn("…", "…", n)``, ``later("…")`` in Python and JavaScript, heads of tables, the glossary
     core     sentences of the rooms below the pages: what they raise, and what they say in whole sentences
@@ -22,8 +23,9 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -47,6 +49,14 @@ _WORD = re.compile(r"[A-Za-z]{2,}")
 # Of one sentence.
 _MOST_WAYS = 8
 _WORDS = re.compile(r"[A-Za-z]{2,}\W+[a-z]{2,}")
+# Stands behind a value that is a number by the way it is put in, until a sentence is done.
+_IS_NUMBER = "\ue000"
+# Formats of numbers, such as ``,.1f``.
+_NUMERIC = re.compile(r"[+-]?\d*,?(?:\.\d*)?[deEfFgGn%]|,")
+# What counts and reckons.
+_RECKON = {"len", "round", "int", "float", "abs", "sum"}
+# What writes a number for people.
+_WRITERS = {"percent", "_percent", "as_percent", "amount", "_far", "_points"}
 type Message = str | tuple[str, str]
 type Found = dict[Message, str]
 
@@ -83,16 +93,43 @@ def studio(misfits: list[str] | None = None) -> Found:
 def core() -> Found:
     """Sentences of the rooms below the pages, with ``{name}`` for values -> where they stand first."""
     found: Found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if path.relative_to(PACKAGE).parts[0] in SILENT:
-            continue
-        for text in sentences(ast.parse(path.read_text(encoding="utf-8"))):
-            found.setdefault(text, path.relative_to(ROOT).as_posix())
+    for text, where in _of_rooms():
+        found.setdefault(text.replace(_IS_NUMBER, ""), where)
     return found
+
+
+def numbers() -> dict[str, list[str]]:
+    """Sentences of the rooms below the pages -> those of their values that are numbers, wherever the sentence is said."""
+    found: dict[str, set[str]] = {}
+    for text, _ in _of_rooms():
+        message, named = text.replace(_IS_NUMBER, ""), _named_numbers(text)
+        found[message] = found[message] & named if message in found else named
+    return {message: sorted(names) for message, names in sorted(found.items()) if names}
+
+
+@cache
+def _of_rooms() -> list[tuple[str, str]]:
+    """Every sentence of the rooms below the pages, numbers marked, and where it stands."""
+    return [
+        (text, path.relative_to(ROOT).as_posix())
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] not in SILENT
+        for text in _marked(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+
+
+def _named_numbers(text: str) -> set[str]:
+    every, numeric = re.findall(r"\{(\w+)\}", text), re.findall(rf"\{{(\w+)\}}{_IS_NUMBER}", text)
+    return {name for name in numeric if every.count(name) == numeric.count(name)}
 
 
 def sentences(tree: ast.Module) -> Iterator[str]:
     """Sentences of one module of the rooms below the pages, each way of what they decide themselves."""
+    yield from (text.replace(_IS_NUMBER, "") for text in _marked(tree))
+
+
+def _marked(tree: ast.Module) -> Iterator[str]:
+    """The same, numbers marked."""
     silent, local = _silent(tree), _locals(tree)
     for node in ast.walk(tree):
         if node in silent or not isinstance(node, ast.Constant | ast.JoinedStr):
@@ -172,27 +209,37 @@ class _Known:
     Attributes:
         names: name -> its one value.
         functions: name -> its parameters and the values that it can return, where these are text.
+        values: as ``names``, and of what was given its name together with others.
+        numeric: names that are declared to be numbers.
     """
 
     names: Mapping[str, ast.expr]
     functions: Mapping[str, tuple[list[str], list[ast.expr]]]
+    values: Mapping[str, ast.expr]
+    numeric: frozenset[str]
 
     def only_functions(self) -> _Known:
         """Without the names, which one value of a name may not be looked up in again."""
-        return _Known({}, self.functions)
+        return replace(self, names={})
+
+    def without_values(self) -> _Known:
+        """The same for whether it is a number."""
+        return replace(self, values={})
 
 
-_NOTHING = _Known({}, {})
+_NOTHING = _Known({}, {}, {}, frozenset())
 
 
 def _locals(tree: ast.Module) -> dict[ast.AST, _Known]:
     """Of each f-string what is known of its values."""
     found: dict[ast.AST, _Known] = {}
-    functions = _texts_of_functions(tree)
+    functions, declared = _texts_of_functions(tree), _declared(tree)
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef):
             continue
-        known = _Known(_given_once(function), functions)
+        names = _given_once(function)
+        given = {one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg) and _counts(one.annotation)}
+        known = _Known(names, functions, {**_given_together(function), **names}, declared | given)
         for node in ast.walk(function):
             if isinstance(node, ast.JoinedStr):
                 found[node] = known
@@ -208,6 +255,47 @@ def _given_once(function: ast.FunctionDef) -> dict[str, ast.expr]:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             given.setdefault(node.targets[0].id, []).append(node.value)
     return {name: values[0] for name, values in given.items() if len(values) == stores[name] == 1}
+
+
+def _given_together(function: ast.FunctionDef) -> dict[str, ast.expr]:
+    """What stands for names that are given once, several at a time."""
+    given: dict[str, ast.expr] = {}
+    stores = Counter(n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    for node in ast.walk(function):
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Tuple):
+            continue
+        targets, value = node.targets[0].elts, node.value
+        values = (
+            value.elts
+            if isinstance(value, ast.Tuple)
+            else [value.elt] * len(targets)
+            if isinstance(value, ast.GeneratorExp)
+            else []
+        )
+        pairs = zip(targets, values, strict=False)
+        given |= {name.id: one for name, one in pairs if isinstance(name, ast.Name) and stores[name.id] == 1}
+    return given
+
+
+def _declared(tree: ast.Module) -> frozenset[str]:
+    """What a module declares to be a number: its constants, and what its classes have."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            own = (one for one in node.body if isinstance(one, ast.AnnAssign) and _counts(one.annotation))
+            found |= {f"self.{ast.unparse(one.target)}" for one in own}
+    for node in tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Constant | ast.BinOp)
+            and _is_number(node.value, _NOTHING)
+        ):
+            found |= {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return frozenset(found)
+
+
+def _counts(annotation: ast.expr | None) -> bool:
+    return annotation is not None and bool(re.fullmatch(r"(int|float)( \| None)?", ast.unparse(annotation)))
 
 
 def _texts_of_functions(tree: ast.Module) -> dict[str, tuple[list[str], list[ast.expr]]]:
@@ -258,13 +346,50 @@ def _parts_of(node: ast.JoinedStr, names: dict[str, str], known: _Known) -> list
     parts: list[list[str]] = []
     for value in node.values:
         if isinstance(value, ast.FormattedValue):
-            value = value.value
+            put_in, value = value, value.value
             if not isinstance(value, ast.Constant):
-                parts.append(_choices(value, names, known) or ["{" + _name(value, names) + "}"])
+                parts.append(_choices(value, names, known) or [_place(value, names, known, put_in)])
                 continue
         assert isinstance(value, ast.Constant)
         parts.append([_escaped(str(value.value))])
     return parts
+
+
+def _place(node: ast.expr, names: dict[str, str], known: _Known, put_in: ast.expr | None = None) -> str:
+    """The place of a value in a sentence, marked where the value is a number by the way it is put in."""
+    return "{" + _name(node, names) + "}" + (_IS_NUMBER if _is_number(put_in or node, known) else "")
+
+
+def _is_number(node: ast.expr, known: _Known) -> bool:
+    """Whether a value is a number, or the text of one, by the code that makes it; a name that looks like one is none."""
+    if isinstance(node, ast.FormattedValue):
+        spec = node.format_spec
+        parts = spec.values if isinstance(spec, ast.JoinedStr) else []
+        form = "".join(str(one.value) if isinstance(one, ast.Constant) else "0" for one in parts)
+        return bool(_NUMERIC.fullmatch(form)) if form else _is_number(node.value, known)
+    if isinstance(node, ast.JoinedStr):
+        # A unit may stand behind it.
+        first = next(iter(node.values), None)
+        return isinstance(first, ast.FormattedValue) and _is_number(first, known)
+    if isinstance(node, ast.Name | ast.Attribute):
+        value = known.values.get(ast.unparse(node))
+        return ast.unparse(node) in known.numeric or (value is not None and _is_number(value, known.without_values()))
+    if isinstance(node, ast.IfExp | ast.BoolOp):
+        return _all_numbers([node.body, node.orelse] if isinstance(node, ast.IfExp) else node.values, known)
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Sub | ast.Mult | ast.Div | ast.FloorDiv | ast.Pow)
+    if isinstance(node, ast.Call):
+        called = ast.unparse(node.func)
+        returned = known.functions.get(called.removeprefix("self."), ([], []))[1]
+        writes = called in _RECKON or called.rpartition(".")[2] in _WRITERS
+        return writes or (bool(returned) and _all_numbers(returned, known.without_values()))
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | float)
+
+
+def _all_numbers(nodes: list[ast.expr], known: _Known) -> bool:
+    """Whether all are, but for words that stand in the place of one."""
+    values = [one for one in nodes if not (isinstance(one, ast.Constant) and isinstance(one.value, str))]
+    return bool(values) and all(_is_number(one, known) for one in values)
 
 
 def _escaped(text: str) -> str:
@@ -301,9 +426,9 @@ def _choices(node: ast.expr, names: dict[str, str], known: _Known) -> list[str]:
         if not any(ways):
             return []
         texts = [text for way in ways for text in way]
-        return texts if all(ways) else ["{" + _name(node, names) + "}", *texts]
+        return texts if all(ways) else [_place(node, names, known), *texts]
     if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or) and (last := _way(node.values[-1], names, known)):
-        return ["{" + _name(node, names) + "}", *last]
+        return [_place(node, names, known), *last]
     if isinstance(node, ast.Call) and not node.keywords:
         name = ast.unparse(node.func).removeprefix("self.")
         parameters, returned = known.functions.get(name, ([], []))
@@ -317,7 +442,7 @@ def _choices(node: ast.expr, names: dict[str, str], known: _Known) -> list[str]:
             texts = [text for way in ways for text in way]
             if any(map(_worded, texts)):
                 names.update(tried)
-                return texts if all(ways) else ["{" + _name(node, names) + "}", *texts]
+                return texts if all(ways) else [_place(node, names, known), *texts]
     return []
 
 
@@ -452,6 +577,15 @@ def take(catalog: Catalog, translations: dict[str, object]) -> list[str]:
     return refused
 
 
+def kept(path: Path, content: bytes, check: bool) -> bool:
+    """Whether a file was not what it should be; it is then written, but for a check."""
+    if path.exists() and path.read_bytes() == content:
+        return False
+    if not check:
+        path.write_bytes(content)
+    return True
+
+
 def main() -> int:
     """Run the tool; 1 where something is to be done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -479,11 +613,10 @@ def main() -> int:
                     json.dumps(todo, ensure_ascii=False, indent=0), encoding="utf-8"
                 )
             for ending, content in (("po", po(catalog)), ("mo", mo(catalog))):
-                path = FOLDER / f"{language}.{domain}.{ending}"
-                if not path.exists() or path.read_bytes() != content:
-                    stale += 1
-                    if not options.check:
-                        path.write_bytes(content)
+                stale += kept(FOLDER / f"{language}.{domain}.{ending}", content, options.check)
+    stale += kept(
+        FOLDER / "numbers.json", (json.dumps(numbers(), ensure_ascii=False, indent=0) + "\n").encode(), options.check
+    )
     for line in misfits:
         print(f"values that the sentence does not name, or names and does not get: {line}")
     if options.check and stale:

@@ -1,12 +1,14 @@
 """The catalogues of a language: compiled gettext files beside this module, made by ``make words``.
 
 ``studio`` has the sentences of pages and components; ``core`` has those of the rooms below, which are said in English and
-found again by the words around what was put in.
+found again by the words around what was put in. ``numbers.json`` tells which of these are numbers; others, as the name that
+somebody gave, stay as they are, though they may look like one.
 """
 
 from __future__ import annotations
 
 import gettext
+import json
 import re
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -80,23 +82,33 @@ class Catalogue:
         if (exact := self._exact(text)) is not None:
             return exact
         matches = ((pattern, found) for pattern in self._patterns if (found := pattern.match(text)) is not None)
-        best = max(matches, key=lambda match: match[0].own, default=None)
+        # Of two alike that with fewer places: between two next to each other a value cannot be shared out.
+        best = max(matches, key=lambda match: (match[0].own, -len(match[0].names)), default=None)
         if best is None:
             return text
-        values = {name: self._value(name, value, depth) for name, value in best[1].items()}
+        numbers = _numbers().get(best[0].message, ())
+        values = {name: self._value(value, depth, name in numbers) for name, value in best[1].items()}
         return self._core.gettext(best[0].message).format(**values)
 
-    def _value(self, name: str, value: str, depth: int) -> str:
-        """What was put in: it may be a sentence itself, or a number; names of one word are people's own."""
-        said = self._relayed(value, depth - 1) if depth and " " in value else value
-        # A version is no number, though 1.5 looks like one.
-        return said if "version" in name else number_in(said, self._language)
+    def _value(self, value: str, depth: int, is_number: bool) -> str:
+        """What was put in: a number, or what may be a sentence itself; names of one word are people's own."""
+        said = number_in(value, self._language) if is_number else value
+        return self._relayed(value, depth - 1) if depth and " " in value and said == value else said
 
 
 @cache
 def catalogue(language: str) -> Catalogue:
     """The catalogue of a language, read once."""
     return Catalogue(language)
+
+
+@cache
+def _numbers() -> dict[str, list[str]]:
+    """Message -> names of its values that are numbers."""
+    found: dict[str, list[str]] = json.loads(
+        files("tessera_core.language").joinpath("catalogues", "numbers.json").read_text(encoding="utf-8")
+    )
+    return found
 
 
 @cache

@@ -94,6 +94,19 @@ def test_a_number_in_a_sentence_of_a_room_below_is_written_as_the_language_does(
     assert relay(english("31.4")) == english("31.4")
 
 
+def test_a_name_that_looks_like_a_number_stays_as_it_was_given() -> None:
+    heap = (
+        "Labels of 2.1 lie on a heap: the next one is 1.5 px away (median); spread by chance over ground like it, it would be "
+        "12.5 px."
+    )
+    with using("de"):
+        said = relay(heap)
+        assert said != heap
+        assert ("2.1 " in said, "1,5 px" in said, "12,5 px" in said) == (True,) * 3
+        assert "1.5" in relay("The class tree is of the format 1.5; this version reads 2.5.")
+        assert "1.5 m" in relay("1.5 m.tif is larger than 2.5 MB, the most that is read of such a file here.")
+
+
 @given(st.floats(0, 1e9, width=32), st.integers(0, 4))
 def test_every_number_is_found_again_in_its_language(value: float, places: int) -> None:
     text = f"{value:,.{places}f}"
@@ -220,6 +233,15 @@ def test_a_sentence_is_whole_whatever_it_is_made_of_and_whatever_it_begins_with(
         "Beside {name}, it is right ({low} to {high} % sure).",
         "The share is {plain} of {plain2}.",
     ])  # fmt: skip
+
+
+def test_a_value_is_a_number_by_the_code_that_puts_it_in() -> None:
+    from tools.words import _marked, _named_numbers
+
+    found = {text.replace("\ue000", ""): _named_numbers(text) for text in _marked(ast.parse(_MODULE))}
+    assert found["Beside {name}, it is right ({low} to {high} % sure)."] == {"low", "high"}
+    assert found["The share is {plain} of {plain2}."] == {"plain", "plain2"}
+    assert found["{name} has {found} pixels of {where}."] == {"found"}
 
 
 def test_every_sentence_of_a_room_below_is_known_again_with_values_in_it() -> None:
