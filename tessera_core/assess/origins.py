@@ -51,22 +51,29 @@ def by_origin(held: HeldOut) -> Weighed:
     weight = by_sureness(held)
     if weight is not None:
         return Weighed(replace(held, weight=weight), suggested, "weighed")
-    own = judged[~chosen[judged]]
-    if not judge_alone(held.samples.groups[own], held.samples.y[own]):
+    if not judge_alone(held.samples.groups[judged], held.samples.y[judged], chosen[judged]):
         return Weighed(held, suggested, "")
     fold = held.fold.copy()
     fold[chosen] = -1
     return Weighed(replace(held, fold=fold), suggested, "left out")
 
 
-def judge_alone(groups: NDArray[np.integer], y: NDArray[np.integer]) -> bool:
-    """Whether labels that the app did not suggest are enough to judge a map without those that it did.
+def judge_alone(groups: NDArray[np.integer], y: NDArray[np.integer], chosen: NDArray[np.bool_]) -> bool:
+    """Whether the labels that the app did not suggest can judge a map without those that it did: no class is lost with these.
 
     Args:
-        groups: int (N,), which label each of their pixels is of.
+        groups: int (N,), which label each judged pixel is of.
         y: int (N,), their classes.
+        chosen: (N,), where the app suggested to label.
+
+    >>> import numpy as np
+    >>> kinds = np.repeat([1, 2, 3], 10)
+    >>> judge_alone(np.arange(30), kinds, np.arange(30) % 2 == 0), judge_alone(np.arange(30), kinds, kinds == 3)
+    (True, False)
     """
-    return len(np.unique(groups)) >= LEAST_OWN and len(np.unique(y)) >= 2
+    own = y[~chosen]
+    enough = len(np.unique(groups[~chosen])) >= LEAST_OWN and len(np.unique(own)) >= 2
+    return enough and bool(np.isin(y, own).all())
 
 
 def by_sureness(held: HeldOut) -> NDArray[np.float64] | None:

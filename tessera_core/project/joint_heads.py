@@ -337,7 +337,7 @@ def _place_score(
 ) -> PlaceScore:
     chosen = np.zeros(len(test), bool) if taught.suggested is None else taught.suggested[test]
     suggested, left_out = len(np.unique(taught.groups[test][chosen])), False
-    if suggested and judge_alone(taught.groups[test][~chosen], taught.y[test][~chosen]):
+    if suggested and judge_alone(taught.groups[test], taught.y[test], chosen):
         test, found, left_out = test[~chosen], found[~chosen], True
     _, label = np.unique(taught.groups[test], return_inverse=True)
     right = np.bincount(label, found == taught.y[test]) / np.bincount(label)

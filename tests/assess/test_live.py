@@ -247,6 +247,13 @@ def test_where_nobody_knows_how_sure_the_map_is_elsewhere_suggested_labels_only_
     assert any("left out of its score" in note for note in found.notes)
     few = live_score(take(bare, np.flatnonzero(samples.suggested)), make_head("prototype"))
     assert any("likely too low" in note for note in few.notes)
+    # A class that was labelled at suggested places only is not lost with them.
+    y = np.where(samples.suggested & (np.arange(len(samples.y)) % 2 == 0), 3, samples.y)
+    third = live_score(replace(bare, y=y, names={**bare.names, 3: "Wetland"}), make_head("prototype"))
+    assert "Wetland" in {one.name for one in third.per_class}
+    assert third.n_labels == len(y)
+    assert any("likely too low" in note for note in third.notes)
+    assert not any("single place" in note for note in third.notes)
 
 
 def test_labels_in_easy_places_are_told_with_how_much_they_flatter():

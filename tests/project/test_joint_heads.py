@@ -161,6 +161,11 @@ def test_what_was_suggested_stays_known_and_is_not_judged(three, tmp_path):
     told = score_places(join_taught([taught_in("Kent", *kent), few]), HeadChoice("ridge"))[1]
     assert (told.labels, told.suggested, told.left_out) == (15, 10, False)
     assert "likely right more often" in " ".join(told.sentences())
+    # Nor is a class left out with them.
+    one = taught_in("Essex", essex[0], replace(essex[1], suggested=essex[1].y == 3))
+    told = score_places(join_taught([taught_in("Kent", *kent), one]), HeadChoice("ridge"))[1]
+    third = len(np.unique(essex[1].groups[essex[1].y == 3]))
+    assert (told.labels, told.suggested, told.left_out) == (15, third, False)
 
 
 def test_what_does_not_fit_is_refused(three, tmp_path):
