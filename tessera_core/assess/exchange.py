@@ -11,6 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,12 @@ from tessera_core._utils.csvcells import quoted_row
 from tessera_core.assess.designs import Sample
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
+from tessera_core.labels.classfield import CANNOT_TELL, class_said, is_sample, plain
 from tessera_core.labels.features import Feature, fields_of
 from tessera_core.labels.files import read_features
 from tessera_core.labels.model import SAMPLED, clean_name
 
 ENDINGS = (".csv", ".geojson", ".kml")
-CANNOT_TELL = ("cannot tell", "can not tell", "can't tell", "unknown", "unsure")
 _NUMBER = ("plotid", "plot_id", "pl_plotid", "id", "name")
 # What other programs call what stands behind an answer.
 _BEHIND = {
@@ -129,13 +130,18 @@ def read_answers(path: str | Path, sample: Sample, names: Mapping[int, str], col
     path = Path(path)
     features = read_features(path).features
     columns = fields_of(features)
-    known = {name.strip().casefold(): k for k, name in names.items()} | dict.fromkeys(CANNOT_TELL, 0)
+    known = {name.strip().casefold() for name in names.values()} | {*CANNOT_TELL}
     number = next((c for wanted in _NUMBER for c in columns if c.strip().casefold() == wanted), None)
     if number is None:
         raise LabelError(
             f"{path.name} does not say which place a line belongs to; it needs the column PLOTID, with the number of the place."
         )
-    chosen = column or _class_column(features, [c for c in columns if c != number], known)
+    chosen = column
+    if chosen is None and is_sample(dict.fromkeys(columns)):
+        # What the map says stands there as well, which is nobody's answer.
+        chosen = next(c for c in columns if plain(c) == "reference")
+    elif not chosen:
+        chosen = _class_column(features, [c for c in columns if c != number], known)
     if chosen is None or chosen not in columns:
         raise LabelError(f"{path.name} has no column with classes of this project ({', '.join(names.values())}).")
     left_out: Counter[str] = Counter()
@@ -149,7 +155,7 @@ def read_answers(path: str | Path, sample: Sample, names: Mapping[int, str], col
             left_out["their PLOTID is no place of this sample"] += 1
         elif not said:
             left_out["no class is given"] += 1
-        elif (class_id := _class(said, known, names)) is None:
+        elif (class_id := class_said(said, names)) is None:
             left_out["their class is none of this project"] += 1
         else:
             said_of = _behind(feature.properties)
@@ -173,16 +179,10 @@ def read_answers(path: str | Path, sample: Sample, names: Mapping[int, str], col
     return AnswersRead(classes, stands, chosen, dict(left_out), others)
 
 
-def _class_column(features: Sequence[Feature], columns: Sequence[str], known: Mapping[str, int]) -> str | None:
+def _class_column(features: Sequence[Feature], columns: Sequence[str], known: AbstractSet[str]) -> str | None:
     hits = {c: sum(_text(f.properties.get(c)).casefold() in known for f in features) for c in columns}
     best = max(hits, key=lambda c: hits[c], default=None)
     return best if best is not None and hits[best] else None
-
-
-def _class(said: str, known: Mapping[str, int], names: Mapping[int, str]) -> int | None:
-    if (class_id := known.get(said.casefold())) is not None:
-        return class_id
-    return int(said) if said.isdecimal() and int(said) in names else None
 
 
 def _position(value: Any, places: int) -> int | None:

@@ -223,6 +223,7 @@ def _grade(project: Project, year: int | None, args: argparse.Namespace) -> dict
         sentences.append(f"The earlier places and answers are kept as {kept.name}.")
     assessed = graded.assess()
     sentences += assessed.sentences(names, "ha" if grid.georeferenced else "pixels")
+    sentences += validate.taught_sentences(project, graded)
     return {
         "places": len(found.sample),
         "column": found.column,
@@ -332,7 +333,7 @@ def _settle(project: Project, known: Validation, args: argparse.Namespace) -> di
 
 def _show(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.errors import LabelError
-    from tessera_core.project import second, stopping, two_maps
+    from tessera_core.project import second, stopping, two_maps, validate
 
     if known.two_maps:
         told = [f"{known.seen} of {len(known.sample)} places were looked at.", *two_maps.sentences(known)]
@@ -346,6 +347,7 @@ def _show(project: Project, known: Validation, args: argparse.Namespace) -> dict
         sentences += assessed.sentences(names, "ha" if known.grid.georeferenced else "pixels")
     except LabelError as error:
         sentences.append(str(error))
+    sentences += validate.taught_sentences(project, known)
     sentences += _by_depth(project, known)
     sentences += second.sentences(known)
     sentences += stopping.sure_sentences(known)

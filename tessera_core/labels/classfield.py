@@ -94,6 +94,8 @@ _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
 _OF_OUR_KML = frozenset({"code", "color", "note", "layer", "origin"})
 # Columns of a sample drawn from a map: what the map says of a place, and what somebody saw there.
 _OF_A_SAMPLE = frozenset({"stratum", "mapped", "reference"})
+# What is written of a place at which nobody could tell what is there.
+CANNOT_TELL = ("cannot tell", "can not tell", "can't tell", "unknown", "unsure")
 _ENOUGH = 1.2
 _EXAMINED = 20_000
 
@@ -134,6 +136,18 @@ def plain(name: object) -> str:
 def is_sample(properties: Mapping[str, Any]) -> bool:
     """Whether the columns are those of a sample drawn from a map (:func:`tessera_core.assess.designs.to_csv`)."""
     return {plain(name) for name in properties} >= _OF_A_SAMPLE
+
+
+def class_said(text: str, names: Mapping[int, str]) -> int | None:
+    """The class that an answer of a sample is, by name or id; 0 where nobody could tell, None where it is none of these.
+
+    >>> [class_said(one, {1: "Wood", 2: "Water"}) for one in ("wood", "2", "Cannot tell", "7")]
+    [1, 2, 0, None]
+    """
+    known = {name.strip().casefold(): k for k, name in names.items()} | dict.fromkeys(CANNOT_TELL, 0)
+    if (class_id := known.get(text.strip().casefold())) is not None:
+        return class_id
+    return int(text) if text.isdecimal() and int(text) in names else None
 
 
 def choose(properties: Sequence[Mapping[str, Any]]) -> Choice:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,6 +86,7 @@ def read_labels(
     field: str | None = None,
     crs: str | None = None,
     hints: Hints = NO_HINTS,
+    known: Mapping[int, str] | None = None,
 ) -> ImportedLabels:
     """Read labels from a vector file, a table or a label JSON.
 
@@ -95,6 +96,7 @@ def read_labels(
         field: which attribute is the class; by default one is chosen and the report says which.
         crs: the file's CRS where the file does not say it; by default it is inferred from where the places fall.
         hints: layer, columns of coordinates and encoding, where guessing is unsafe.
+        known: class id -> name of a project that takes them in, by which ids among the answers of a sample are read.
 
     Returns:
         Classes (ids from 1 in order of appearance), labels and a report in which every feature of the file is accounted for.
@@ -105,7 +107,7 @@ def read_labels(
     path = Path(path)
     field = field if field is not None else hints.field
     with not_collecting():
-        found = assemble(read_features(path, replace(hints, field=field)), grid, stem_of(path), field, crs)
+        found = assemble(read_features(path, replace(hints, field=field)), grid, stem_of(path), field, crs, known)
     found.report.conflicts = conflicts_of(found.labels, found.classes, grid)
     return found
 

@@ -48,7 +48,14 @@ class ImportedLabels:
     report: ImportReport
 
 
-def assemble(read: Read, grid: Grid, stem: str, class_field: str | None, crs: str | None) -> ImportedLabels:
+def assemble(
+    read: Read,
+    grid: Grid,
+    stem: str,
+    class_field: str | None,
+    crs: str | None,
+    known: Mapping[int, str] | None = None,
+) -> ImportedLabels:
     """Labels on ``grid`` from what a reader found.
 
     Args:
@@ -57,6 +64,7 @@ def assemble(read: Read, grid: Grid, stem: str, class_field: str | None, crs: st
         stem: the file's name without ending, the class where the file names none.
         class_field: attribute to take as class, or None to choose one.
         crs: CRS to use instead of the file's.
+        known: class id -> name of a project, by which ids among the answers of a sample are read.
 
     Raises:
         LabelError: there are no features, the field does not exist, or it has too many values to be classes.
@@ -65,7 +73,10 @@ def assemble(read: Read, grid: Grid, stem: str, class_field: str | None, crs: st
     if not read.features and not read.skipped:
         raise LabelError(f"{stem}: there are no places in this file.")
     names = class_names(read, stem, class_field, report)
-    usable = _usable(read.features, names, report)
+    features = read.features
+    if features and classfield.is_sample(features[0].properties) and classfield.plain(report.field) == "reference":
+        features, names = _answered(features, names, known or {}, report)
+    usable = _usable(features, names, report)
     frame = find_source_crs([f.geometry for f, _ in usable], grid, crs or read.crs, read.pixels, report.notes)
     if usable:
         report.crs, report.crs_from = _system(frame, grid, read, crs)
@@ -188,6 +199,23 @@ def class_names(read: Read, stem: str, class_field: str | None, report: ImportRe
             f"The field {chosen!r} has {distinct} different values, more than {MAX_CLASS_ID} classes; name another field."
         )
     return names
+
+
+def _answered(
+    features: Sequence[Feature], names: Sequence[str], known: Mapping[int, str], report: ImportReport
+) -> tuple[list[Feature], list[str]]:
+    """Answers of a sample, read as the page Validate reads them: ids are the project's, and who could not tell says no class."""
+    kept: list[Feature] = []
+    read: list[str] = []
+    said = {name: classfield.class_said(name, known) for name in dict.fromkeys(names)}
+    for feature, name in zip(features, names, strict=True):
+        class_id = said[name]
+        if class_id == 0:
+            report.leave_out("nobody could tell what is there", feature.where)
+            continue
+        kept.append(feature)
+        read.append(name if class_id is None else known[class_id])
+    return kept, read
 
 
 def _names(values: Sequence[object], report: ImportReport) -> list[str]:

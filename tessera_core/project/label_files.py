@@ -43,7 +43,8 @@ def read_for(
     if is_class_raster(file):
         found = raster_points(file, project.grid, per_class)
     else:
-        found = read_labels(file, project.grid, field, crs, hints or Hints())
+        known = {c.id: c.name for c in project.log.classes}
+        found = read_labels(file, project.grid, field, crs, hints or Hints(), known)
     if not found.labels:
         raise InputError(
             f"Not one label of {Path(file).name} lies in the region of {project.name!r}; nothing was added. "

@@ -21,7 +21,6 @@ from tessera_core.errors import LabelError, ProjectError
 from tessera_core.export.product import Product
 from tessera_core.export.report import model
 from tessera_core.grid import Grid
-from tessera_core.labels.sampling import label_pixels
 from tessera_core.language import current
 from tessera_core.project import second, stopping, two_maps, validate
 from tessera_core.project.certified import CertifiedPart, certified_part
@@ -216,7 +215,8 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
             cannot_tell=len(current.undecided),
             earlier_samples=validate.earlier(project, saved.year),
             moved=int((saved.sample.mapped != sample.mapped).sum()),
-            labelled=_labelled(project, current),
+            labelled=int(validate.taught(project, current).sum()),
+            taught=tuple(validate.taught_sentences(project, current)),
         ),
         unit="ha" if placed else "pixels",
         total=current.area_ha if placed else float(sum(sample.sizes.values())),
@@ -378,11 +378,3 @@ def estimate(one: AreaEstimate) -> model.Estimate:
     """A number of a sample as a value of JSON, None for what cannot be had."""
     value, low, high, se = (float(v) if math.isfinite(v) else None for v in (one.value, one.low, one.high, one.se))
     return model.Estimate(value=value, low=low, high=high, se=se)
-
-
-def _labelled(project: Project, current: Validation) -> int:
-    """Places of the sample that lie on labelled pixels."""
-    taught = np.zeros(current.grid.shape, bool)
-    pixels = label_pixels(project.log.labels, current.grid)
-    taught[pixels.rows, pixels.cols] = True
-    return int(taught[current.sample.rows, current.sample.cols].sum())

@@ -34,6 +34,7 @@ from tessera_core.assess.nonresponse import worst_case
 from tessera_core.assess.published import Published
 from tessera_core.errors import InputError, LabelError, ProjectError
 from tessera_core.grid import Grid
+from tessera_core.labels.sampling import label_pixels
 from tessera_core.periods import period, written
 from tessera_core.project.asked import Promise, TwoMaps
 from tessera_core.project.project import Project
@@ -264,6 +265,25 @@ def mapped_at(
     kept = (votes[np.arange(len(middle)), middle] == best) | (best == 0)
     judged: NDArray[np.int64] = np.where(kept, middle, votes.argmax(1))
     return judged
+
+
+def taught(project: Project, current: Validation) -> NDArray[np.bool_]:
+    """At which places, bool (n,), a label of the project lies within what a place is, so that they taught the map as well."""
+    labelled = np.zeros(current.grid.shape, bool)
+    pixels = label_pixels(project.log.labels, current.grid)
+    labelled[pixels.rows, pixels.cols] = True
+    around = 0 if current.unit == "pixel" else 1
+    padded, steps = np.pad(labelled, around), range(2 * around + 1)
+    rows, cols = current.sample.rows, current.sample.cols
+    return np.any([padded[rows + i, cols + j] for i in steps for j in steps], axis=0)
+
+
+def taught_sentences(project: Project, current: Validation) -> list[str]:
+    """What is to be said of places that taught the map; they stay in the estimates, which without them would be of other ground."""
+    n, of = int(taught(project, current).sum()), len(current.sample)
+    if n == 0:
+        return []
+    return [f"{n} of {of} places also taught the map; its accuracy there may look better than it is."]
 
 
 def estimates_csv(found: Assessment, names: Mapping[int, str], unit: str = "ha") -> str:

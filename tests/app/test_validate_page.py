@@ -110,9 +110,14 @@ def test_results_follow_the_answers_and_a_new_map(app: AppTest, labelled: Projec
     assert all(re.fullmatch(r"100 % \(\d\d to 100\)", text) for text in areas["Right of mapped"])
 
     # Half of the region is given another class: the same answers now say that the map is wrong there.
+    assert not any("also taught the map" in warning.value for warning in app.warning)
     labelled.log.remove_class(2)
+    grid, sample = current.grid, current.sample
+    x, y = grid.pixel_to_xy(sample.rows[0] + 0.5, sample.cols[0] + 0.5)
+    labelled.log.add("point", 1, [(float(x), float(y))])
     app.run()
     assert not app.exception
+    assert any("1 of" in warning.value and "also taught the map" in warning.value for warning in app.warning)
     sentence = next(text.value for text in app.markdown if "right at" in text.value)
     assert "right at 100 %" not in sentence
 

@@ -117,6 +117,33 @@ def test_the_answers_of_a_sample_are_its_labels_not_what_the_map_says(tmp_path: 
     assert [names[one.class_id] for one in got.labels] == [NAMES[int(k)] for k in sample.reference if k]
     assert {one.origin for one in got.labels} == {"sampled"}
     assert got.report.left_out == {"without a class": 10}
+    # Answers to a check are what was seen as well.
+    answers = read_answers(path, sample, NAMES)
+    assert answers.column == "reference"
+    assert answers.classes == {k: int(sample.reference[k]) for k in range(0, 20, 2)}
+
+
+def test_a_sample_says_the_same_through_both_doors(tmp_path: Path) -> None:
+    """Classes by id are the project's, and who could not tell teaches nothing."""
+    sample = a_sample()
+    path = tmp_path / "sample.csv"
+    write_csv(path, sample, GRID, NAMES)
+    first, head, *rows = path.read_text("utf-8").splitlines()
+    table = [dict(zip(head.split(","), next(csv.reader([row])), strict=True)) for row in rows]
+    said = ["1", "wood", "3", "Cannot tell", "unsure", "Grass"] + [""] * 14
+    for row, one in zip(table, said, strict=True):
+        row["reference"] = one
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(first + "\n")
+        out = csv.DictWriter(file, head.split(","))
+        out.writeheader()
+        out.writerows(table)
+    assert read_answers(path, sample, NAMES).classes == {0: 1, 1: 3, 2: 3, 3: 0, 4: 0, 5: 2}
+    got = read_labels(path, GRID, known=NAMES)
+    names = {c.id: c.name for c in got.classes}
+    assert [names[one.class_id] for one in got.labels] == ["Maïs", "Wood", "Wood", "Grass"]
+    assert got.report.left_out == {"without a class": 14, "nobody could tell what is there": 2}
+    assert got.report.read == got.report.used + sum(got.report.left_out.values())
 
 
 def test_what_holds_no_answers_is_one_sentence(tmp_path: Path) -> None:

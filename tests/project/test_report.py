@@ -26,7 +26,7 @@ from tessera_core.export.report import Report, ReportError, sealed_in, sealed_js
 from tessera_core.export.report.model import STATED
 from tessera_core.export.report.pdf import report_pdf
 from tessera_core.export.report.sealed import checksum, plain
-from tessera_core.export.report.words import NOT_VALIDATED, Section, Table, accuracy_sentence, document
+from tessera_core.export.report.words import NOT_VALIDATED, Section, Table, _deviations, accuracy_sentence, document
 from tessera_core.lessons import library
 from tessera_core.lessons.progress import begin, to_json
 from tessera_core.observations import Depth
@@ -158,6 +158,10 @@ def test_every_number_of_the_sample_is_the_assessments(made: Made) -> None:
     assert [one.mapped for one in said.classes] == [one.mapped * found.total_area for one in found.classes]
     assert sum(one.places for one in said.strata) == said.places == 50
     assert (said.deviations.open, said.deviations.cannot_tell, said.deviations.moved) == (4, 2, 0)
+    # No place of this sample lies on a label; where one does it is told as on the page.
+    assert (said.deviations.labelled, said.deviations.taught) == (0, ())
+    taught = "2 of 50 places also taught the map; its accuracy there may look better than it is."
+    assert list(_deviations(msgspec.structs.replace(said.deviations, taught=(taught,))))[-1] == taught
     assert said.answered == 44
     assert sum(one.answered for one in said.strata) == 44
 

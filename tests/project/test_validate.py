@@ -261,6 +261,30 @@ def test_the_notes_say_what_the_undecided_could_do() -> None:
     assert "Whatever they are, the map is right at" in note
 
 
+def test_places_that_taught_the_map_are_counted_and_said_through_the_second_door(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tessera_core.cli import main
+
+    current = a_sample()
+    assert validate.taught_sentences(project, current) == []
+    wood = project.log.add_class("wood").id
+    rows, cols = current.sample.rows, current.sample.cols
+    taken = set(zip(rows.tolist(), cols.tolist(), strict=True))
+    beside = next(k for k in range(1, 60) if (rows[k], cols[k] + 1) not in taken and cols[k] < 79)
+    for row, col in ((rows[0], cols[0]), (rows[beside], cols[beside] + 1)):
+        x, y = GRID.pixel_to_xy(row + 0.5, col + 0.5)
+        project.log.add("point", wood, [(float(x), float(y))])
+    (told,) = validate.taught_sentences(project, current)
+    assert told == "1 of 60 places also taught the map; its accuracy there may look better than it is."
+    # A place of 3 x 3 pixels has taught where any of them has.
+    block = replace(current, unit="block", rule="majority")
+    assert {0, beside} <= set(np.flatnonzero(validate.taught(project, block)).tolist())
+    validate.save(project, current)
+    assert main(["validate", "show", str(project.folder), "--year", "2023"]) == 0
+    assert told in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("design", ["random", "stratified"])
 def test_after_every_answer_it_is_said_whether_one_may_stop(design: str, project: Project) -> None:
     sample = draw(a_map(), 400, design, seed=4)

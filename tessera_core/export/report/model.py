@@ -259,6 +259,7 @@ class Deviations(msgspec.Struct, frozen=True, kw_only=True):
         earlier_samples: samples that were drawn and set aside before this one.
         moved: places whose class on the map is another one than when they were drawn: the map changed since.
         labelled: places that lie on ground that taught the map.
+        taught: what is to be said of these.
     """
 
     open: int
@@ -266,6 +267,7 @@ class Deviations(msgspec.Struct, frozen=True, kw_only=True):
     earlier_samples: int
     moved: int
     labelled: int
+    taught: tuple[str, ...] = ()
 
 
 class Validation(msgspec.Struct, frozen=True, kw_only=True):

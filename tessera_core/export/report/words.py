@@ -590,14 +590,7 @@ def _deviations(found: Deviations) -> Iterator[str]:
                 moved=found.moved,
             )
         )
-    if found.labelled:
-        yield (
-            tn(
-                "{n} place lies on ground that was labelled and so taught the map; there it may be better than elsewhere.",
-                "{n} places lie on ground that was labelled and so taught the map; there it may be better than elsewhere.",
-                found.labelled,
-            )
-        )
+    yield from (relay(one) for one in found.taught)
 
 
 def _caveats(report: Report) -> Iterator[Line]:

@@ -53,7 +53,8 @@ def panel(project: Project, scene: OpenScene) -> None:
             found = weak.drawn(project, scene, upload, reading.hints, reading.crs).labels
         else:
             with st.spinner(t("Reading the file")):
-                found = _read(upload.file_id, scene.key, reading, upload, scene)
+                classes = tuple((c.id, c.name) for c in project.log.classes)
+                found = _read(upload.file_id, scene.key, reading, classes, upload, scene)
     except TesseraError as error:
         st.error(relay(error), icon=":material/error:")
         return
@@ -154,8 +155,17 @@ def _taken(project: Project) -> str:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _read(file_id: str, scene_key: str, reading: _Reading, _upload: Any, _scene: OpenScene) -> ImportedLabels:
+def _read(
+    file_id: str,
+    scene_key: str,
+    reading: _Reading,
+    classes: tuple[tuple[int, str], ...],
+    _upload: Any,
+    _scene: OpenScene,
+) -> ImportedLabels:
     grid = _scene.raster.grid
     if reading.per_class:
         return with_upload(_upload, lambda path: raster_points(path, grid, reading.per_class))
-    return with_upload(_upload, lambda path: read_labels(path, grid, crs=reading.crs, hints=reading.hints))
+    return with_upload(
+        _upload, lambda path: read_labels(path, grid, crs=reading.crs, hints=reading.hints, known=dict(classes))
+    )

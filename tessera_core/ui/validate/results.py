@@ -37,6 +37,8 @@ def results(project: Project, scene: OpenScene, current: Validation, classes: ND
     if current.seen >= ENOUGH:
         steps.take(project, steps.CHECK)
     st.header(t("What follows so far"))
+    for sentence in validate.taught_sentences(project, current):
+        st.warning(relay(sentence), icon=":material/school:")
     try:
         found = assessed(current)
     except LabelError:
