@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # A column's own format, as Streamlit has it: decimals, and what stands behind them.
 _FORMAT = re.compile(r"%\.(\d)f(.*)")
+# Of a number without a format: digits, and the sizes between which it is written without an exponent.
+_DIGITS, _LEAST, _MOST = 4, 1e-6, 1e15
 
 
 def show(data: Any, *, column_config: dict[str, Any] | None = None, **options: Any) -> Any:
@@ -58,10 +60,15 @@ def _writer(form: str | None) -> Callable[[float], str]:
     found = _FORMAT.fullmatch(form or "")
 
     def write(value: float) -> str:
+        if not math.isfinite(value):
+            return "" if math.isnan(value) else "∞" if value > 0 else "−∞"
         if found is None:
+            if value and not _LEAST <= abs(value) < _MOST:
+                return numeral(value, f".{_DIGITS}g")
             # Whole numbers, which a column with a gap in it holds as floats, stay whole.
-            places = 0 if float(value).is_integer() else max(0, 3 - math.floor(math.log10(abs(value))))
-            return numeral(round(value, min(places, 6)), f",.{min(places, 6)}f")
+            whole = float(value).is_integer()
+            places = 0 if whole else max(0, _DIGITS - 1 - math.floor(math.log10(abs(value))))
+            return numeral(round(value, places), f",.{places}f")
         return numeral(value, f",.{found[1]}f") + found[2].replace("%%", "%")
 
     return write

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import math
 
 import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tessera_core.ui import tables
 from tests.waiting import PATIENCE_S
 
 
@@ -28,6 +30,22 @@ def _page(language: str) -> None:
             rows,
             column_config={"Share": number(format="%.1f %%", width=62), "Truly": number("Truly (ha)", format="%.1f")},
         )
+
+
+@pytest.mark.parametrize(("value", "plain", "formatted"), [
+    (math.inf, "∞", "∞"),
+    (-math.inf, "−∞", "−∞"),
+    (math.nan, "", ""),
+    (1e-9, "1e-09", "0.0 %"),
+    (0.000012, "0.00001200", "0.0 %"),
+    (-2.5e-8, "-2.5e-08", "-0.0 %"),
+    (1e300, "1e+300", None),
+    (0.0, "0", "0.0 %"),
+])  # fmt: skip
+def test_no_number_is_too_small_or_too_large_to_be_written(value: float, plain: str, formatted: str | None) -> None:
+    assert tables._writer(None)(value) == plain
+    if formatted is not None:
+        assert tables._writer("%.1f %%")(value) == formatted
 
 
 @pytest.mark.parametrize(("language", "share", "area", "odd", "head"), [
