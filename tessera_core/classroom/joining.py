@@ -109,7 +109,7 @@ def join(code: str, nickname: str, person: Person) -> tuple[Classroom, Member, s
         The class, the learner, and the word to come back with; the word is empty where this browser had joined under that name.
 
     Raises:
-        InputError: there is no such class, it is locked or full, or the nickname cannot be had.
+        InputError: there is no such class, it is locked or full, the nickname cannot be had, or this browser is in it by another.
         ProjectError: the server has no room for another project.
     """
     found = by_code(code)
@@ -121,9 +121,12 @@ def join(code: str, nickname: str, person: Person) -> tuple[Classroom, Member, s
         raise InputError(
             f"{known.nickname} is taken in this class. If that is you, come back with your word; otherwise choose another name."
         )
+    _require_new(found, person)
     _require_open(found)
     with store.changing(found.id) as keep:
         found = store.read(found.id)
+        # In another tab of theirs, perhaps.
+        _require_new(found, person)
         _require_open(found)
         if found.member(name) is not None:
             raise InputError(f"{name} is taken in this class; choose another name.")
@@ -197,6 +200,16 @@ def by_code(code: str) -> Classroom:
     if found is None:
         raise UnknownCodeError("There is no class of that code now. Look at the code again; your teacher shows it.")
     return found
+
+
+def _require_new(found: Classroom, person: Person) -> None:
+    """Nobody is two of a class, with two projects."""
+    known = found.of_person(person.key)
+    if known is not None:
+        raise InputError(
+            f"You are in this class already, as {known.nickname}: go on there. Somebody else needs a browser of their own, or a "
+            "private window of this one."
+        )
 
 
 def _require_open(found: Classroom) -> None:

@@ -98,3 +98,13 @@ def test_who_is_in_a_class_joins_another_by_its_code(opened: Classroom, monkeypa
     # Bo is in both now; the page that follows is not in this app.
     assert [one.nickname for one in store.read(second.id).members] == ["Bo"]
     assert store.read(opened.id).member("Bo") is not None
+    # Both are offered then, and neither takes them in a second time.
+    app = AppTest.from_function(_door, default_timeout=PATIENCE_S).run()
+    told = [one.value for one in app.markdown]
+    assert {"You are **Bo** in **Fen**.", "You are **Bo** in **Afternoon**."} <= set(told)
+    assert {f"class_on_{one.id}" for one in (opened, second)} <= {one.key for one in app.button}
+    app.text_input(key="class_code").set_value(second.code)
+    app.text_input(key="class_nickname").set_value("Bo the second")
+    app.button[-1].click().run()
+    assert app.error[0].value.startswith("You are in this class already, as Bo")
+    assert len(store.read(second.id).members) == 1

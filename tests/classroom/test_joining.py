@@ -84,6 +84,14 @@ def test_each_learner_has_a_project_of_their_own_from_the_teachers(opened: Class
     assert board.project_of(ada).embeddings_path(mine.years[0]).is_dir()
 
 
+def test_nobody_is_two_of_a_class(opened: Classroom) -> None:
+    joining.join(opened.code, "Ada", ADA)
+    with pytest.raises(InputError, match="already, as Ada"):
+        joining.join(opened.code, "Ada two", ADA)
+    assert [one.nickname for one in store.read(opened.id).members] == ["Ada"]
+    assert len(room.owned(ADA.key)) == 1
+
+
 def test_who_may_not_join_is_told_why(opened: Classroom) -> None:
     joining.join(opened.code, "Ada", ADA)
     with pytest.raises(InputError, match="is taken"):

@@ -32,10 +32,12 @@ def door(person: Person) -> None:
     """The form with code and name, or the way on for whoever is in."""
     st.title(t("Join a class"))
     code = typed_code(st.query_params.get(_JOIN, ""))
-    found = store.with_code(code) or _mine(person)
+    found, mine = store.with_code(code), _mine(person)
     known = None if found is None else found.of_person(person.key)
-    if found is not None and known is not None:
-        _inside(found, known)
+    if mine and (found is None or known is not None):
+        # The one whose link was opened before the others.
+        for one, member in sorted(mine, key=lambda pair: found is None or pair[0].id != found.id):
+            _inside(one, member)
         # A day has several classes, one for each lesson perhaps.
         with st.expander(t("Join another class")):
             _form(person, "")
@@ -70,9 +72,10 @@ def _form(person: Person, code: str) -> None:
             _try(person, lambda: _joined(typed, name, person))
 
 
-def _mine(person: Person) -> Classroom | None:
-    """The newest class under way that whoever uses this browser is in."""
-    return next((one for one in store.classes() if one.state == "open" and one.of_person(person.key)), None)
+def _mine(person: Person) -> list[tuple[Classroom, Member]]:
+    """The classes under way that whoever uses this browser is in, the newest first, and who they are there."""
+    under_way = [one for one in store.classes() if one.state == "open"]
+    return [(one, known) for one in under_way if (known := one.of_person(person.key)) is not None]
 
 
 def _try(person: Person, act: Callable[[], None]) -> None:
@@ -117,7 +120,7 @@ def _inside(found: Classroom, member: Member) -> None:
             name=humanize.escape(found.name),
         )
     )
-    if st.button(t("Go on"), type="primary", icon=":material/play_arrow:", key="class_on"):
+    if st.button(t("Go on"), type="primary", icon=":material/play_arrow:", key=f"class_on_{found.id}"):
         _enter(found, member)
 
 
