@@ -397,6 +397,8 @@ export type Trigger = (name: string, value: unknown) => void;
 export interface Hub {
   waiting: Map<HTMLElement | ShadowRoot, Component>;
   loading?: Promise<void>;
+  /** Loads the modules; nothing while they are under way or there. */
+  load?: () => void;
   render?: (component: Component) => void;
   unmount?: (parent: HTMLElement | ShadowRoot) => void;
 }

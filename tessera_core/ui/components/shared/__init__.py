@@ -19,10 +19,13 @@ from typing import Any
 
 import streamlit as st
 
-from tessera_core.language import phrases
+from tessera_core.language import later, phrases, t
 from tessera_core.render.leaflet import leaflet_script, leaflet_style
 
 ROOM = __package__.rpartition(".")[0]  # where the components lie, each with its folder ``assets``
+_FAILED = later(
+    "This part of the page could not be loaded. Load the page again; if that does not help, use a newer browser."
+)
 _IMPORT = re.compile(r"""^((?:import|export)\b(?:[^"';]*\bfrom)? )"(\.[^"]+\.js)";""", re.MULTILINE)
 # Whole lines of types and explanations, for people and the type checker: a seventh of the code, which nobody's browser needs.
 _SAID = re.compile(r'(?<![\w.])t\(\s*"((?:[^"\\]|\\.)*)"')
@@ -53,7 +56,8 @@ def loader(hub: str, main: str, css: tuple[str, ...], language: str, leaflet: bo
     }
     # Without a date, so that the same code has the same bytes in every process.
     packed = base64.b64encode(gzip.compress(json.dumps(assets).encode(), mtime=0)).decode()
-    return asset("shared/assets/boot.js").replace("__HUB__", hub).replace("__ASSETS__", packed)
+    script = asset("shared/assets/boot.js").replace("__HUB__", hub).replace("__ASSETS__", packed)
+    return script.replace('"__FAILED__"', json.dumps(t(_FAILED)))
 
 
 def linked(main: str) -> dict[str, str]:

@@ -5,6 +5,9 @@
 
 // JSON, gzip, base64: a third of the bytes, which matters where a class shares a slow line.
 const ASSETS = "__ASSETS__";
+// Said where the modules cannot be had; in the language of the page, as their own words come with them.
+const FAILED = "__FAILED__";
+const NOTE = "tessera-not-loaded";
 /** @typedef {{ locale: string, words: Record<string, string> }} Language */
 /** @typedef {{ leaflet: string, modules: [string, string][], css: string[], language: Language }} Assets */
 const page = /** @type {{ __HUB__?: Hub, __tesseraLanguage?: Language }} */ (globalThis);
@@ -35,11 +38,37 @@ async function load() {
     );
     main = urls[name] = address(linked);
   }
-  (await import(main)).start(page.__HUB__, assets.css);
+  const { start } = await import(main);
+  for (const parent of page.__HUB__?.waiting.keys() ?? []) parent.querySelector(`.${NOTE}`)?.remove();
+  start(page.__HUB__, assets.css);
+}
+
+/**
+ * An old browser, or a line that broke: a sentence stands in the place of each part, and the next one to be mounted tries again.
+ * @param {Hub} hub
+ */
+async function attempt(hub) {
+  try {
+    await load();
+  } catch (error) {
+    console.error("a part of the page could not be loaded:", error);
+    hub.loading = undefined;
+    for (const parent of hub.waiting.keys()) {
+      if (parent.querySelector(`.${NOTE}`)) continue;
+      const note = document.createElement("p");
+      note.className = NOTE;
+      note.setAttribute("role", "alert");
+      note.textContent = FAILED;
+      parent.append(note);
+    }
+  }
 }
 
 export default function () {
   /** @type {Hub} */
   const hub = (page.__HUB__ ??= { waiting: new Map() });
-  hub.loading ??= load();
+  hub.load ??= () => {
+    hub.loading ??= attempt(hub);
+  };
+  hub.load();
 }

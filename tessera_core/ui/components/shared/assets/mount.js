@@ -8,7 +8,11 @@ export default function (component) {
   /** @type {Hub} */
   const hub = (page.__HUB__ ??= { waiting: new Map() });
   if (hub.render) hub.render(component);
-  else hub.waiting.set(component.parentElement, component);
+  else {
+    hub.waiting.set(component.parentElement, component);
+    // Again, where it did not come.
+    hub.load?.();
+  }
   return () => {
     hub.waiting.delete(component.parentElement);
     hub.unmount?.(component.parentElement);
