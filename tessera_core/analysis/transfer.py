@@ -67,18 +67,21 @@ class Transfer:
     years: tuple[int | None, int | None]
 
     @property
-    def sentence(self) -> str:
+    def sentences(self) -> tuple[str, ...]:
         """How many survive, for people."""
         total = len(self.kept) + len(self.changed) + len(self.no_data) + len(self.covered)
-        first, second = (str(year) if year is not None else "the other year" for year in self.years)
-        text = f"{len(self.kept)} of {total} labels of {first} hold in {second}"
+        first, second = self.years
+        if first is None or second is None:
+            told = [f"{len(self.kept)} of {total} labels hold in the other year."]
+        else:
+            told = [f"{len(self.kept)} of {total} labels of {first} hold in {second}."]
         if self.changed:
-            text += f"; {len(self.changed)} lie where the ground changed or may have"
+            told.append(f"Labels where the ground changed or may have: {len(self.changed)}.")
         if self.no_data:
-            text += f"; {len(self.no_data)} where a year has no data"
+            told.append(f"Labels where a year has no data: {len(self.no_data)}.")
         if self.covered:
-            text += f"; {len(self.covered)} under later labels, so not counted"
-        return text + "."
+            told.append(f"Labels under later ones, and so not counted: {len(self.covered)}.")
+        return tuple(told)
 
 
 def transfer_labels(

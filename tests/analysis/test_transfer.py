@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tessera_core.analysis import transfer
 from tessera_core.analysis.change import detect_change
 from tessera_core.analysis.transfer import transfer_labels
 from tessera_core.errors import LabelError
 from tessera_core.labels.model import Label
 from tests.analysis.two_years import PARCEL, two_years
+from tools.words import sentences
 
 
 def label(number: int, class_id: int, grid, row: float, col: float) -> Label:  # type: ignore[no-untyped-def]
@@ -32,7 +38,11 @@ def test_labels_survive_where_the_ground_is_the_same() -> None:
     assert len(got.kept) + len(got.changed) + len(got.no_data) == len(labels)
     assert sum(one.survive for one in got.classes) == len(got.kept) == len(got.rows)
     assert got.drift == pytest.approx(1.0, abs=0.4)
-    assert f"{len(got.kept)} of {len(labels)} labels of 2023 hold in 2024" in got.sentence
+    assert got.sentences[0] == f"{len(got.kept)} of {len(labels)} labels of 2023 hold in 2024."
+    assert f"Labels where the ground changed or may have: {len(got.changed)}." in got.sentences
+    # Each is whole, so that other languages have it.
+    said = set(sentences(ast.parse(Path(transfer.__file__).read_text(encoding="utf-8"))))
+    assert {re.sub(r"\d+", "#", one) for one in got.sentences} <= {re.sub(r"\{\w+\}", "#", one) for one in said}
 
 
 def test_labels_without_data_are_told_apart() -> None:
@@ -45,12 +55,12 @@ def test_labels_without_data_are_told_apart() -> None:
     both = transfer_labels([under, over], grid, layer)
     assert [one.id for one in both.covered] == ["l1"]
     assert both.no_data == ()
-    assert "1 under later labels, so not counted" in both.sentence
-    assert "no data" not in both.sentence
+    assert "Labels under later ones, and so not counted: 1." in both.sentences
+    assert not any("no data" in one for one in both.sentences)
     got = transfer_labels([label(0, 1, grid, 0.5, 1.5)], grid, layer)
     assert [one.id for one in got.no_data] == ["l0"]
     assert got.covered == ()
     assert np.isnan(got.drift)
-    assert "no data" in got.sentence
+    assert "Labels where a year has no data: 1." in got.sentences
     with pytest.raises(LabelError, match="no labels"):
         transfer_labels([], years.first.grid, layer)

@@ -410,7 +410,8 @@ def _trajectories(context: CompareContext, version: str, maps: YearMaps, names: 
 def _transfer(context: CompareContext, year: int, transfer: Transfer, names: dict[int, str]) -> None:
     import pandas as pd
 
-    st.markdown(f"**{relay(transfer.sentence)}**")
+    first, *rest = map(relay, transfer.sentences)
+    st.markdown(" ".join([f"**{first}**", *rest]))
     table = pd.DataFrame(
         {
             "Class": [names.get(one.class_id, str(one.class_id)) for one in transfer.classes],
