@@ -163,6 +163,18 @@ def fetch_series(project: Project, year: int, progress: Progress, cancelled: Can
     return replace(fetched, missing=(*fetched.missing, *seen.missing))
 
 
+def of_sample(fetched: Fetched, project: Project, year: int | None, *, two_maps: bool) -> Fetched:
+    """The same, with the places of one sample alone: those that check the map, or those where two maps differ."""
+    from tessera_core.project import validate
+
+    one = validate.load(project, year, two_maps=two_maps)
+    if one is None:
+        return fetched
+    folder, places = _path(project, year, 0, 0).parent, tuple(_places_of([one]))
+    stamp = folder.stat().st_mtime_ns if folder.is_dir() else 0
+    return replace(fetched, places=len(places) - _look(folder, stamp, one.grid, places).bare, of=len(places))
+
+
 def _joined(made: PlacePictures, before: PlacePictures) -> PlacePictures:
     """Pictures fetched anew with what was kept of the place: its year, and its pictures where fewer came now."""
     if len(made.seasons) < len(before.seasons):

@@ -33,11 +33,14 @@ _ECHOES = dict(
 _WIDTH = 124
 
 
-def beside(project: Project, year: int | None, grid: Grid, row: int, col: int, page: str) -> None:
+def beside(
+    project: Project, year: int | None, grid: Grid, row: int, col: int, page: str, *, two_maps: bool = False
+) -> None:
     """The pictures of a pixel of a grid, or the way to them.
 
     Args:
         page: names the page in the keys of widgets.
+        two_maps: the place is of the sample where two maps differ.
     """
     try:
         found = place_pictures.pictures_of(project, year, grid, row, col)
@@ -45,19 +48,19 @@ def beside(project: Project, year: int | None, grid: Grid, row: int, col: int, p
         st.warning(humanize.escape(relay(error)), icon=":material/warning:")
         return
     if found is None:
-        _way_there(project, year, page)
+        _way_there(project, year, page, two_maps)
         return
     _seasons(found, year)
     if found.few:
         if "seasons" in found.unread:
             st.caption(t("Files of some days could not be read, so a season of this place may be missing."))
             if year is not None and not hosted() and place_pictures.request_for(project, year) is not None:
-                _clearest(project, year, page)
+                _clearest(project, year, page, two_maps)
         if found.series:
             _series(found, f"{page}_{year}_{row}_{col}")
         elif page == "validate":
-            _greenness(project, year)
-        _whole_year(project, year, page)
+            _greenness(project, year, two_maps)
+        _whole_year(project, year, page, two_maps)
         return
     _series(found, f"{page}_{year}_{row}_{col}")
 
@@ -127,7 +130,7 @@ def _drawn(line: Line) -> tuple[list[int], list[float]]:
     return list(line.days), [value for value in line.values if value is not None]
 
 
-def _way_there(project: Project, year: int | None, page: str) -> None:
+def _way_there(project: Project, year: int | None, page: str, two_maps: bool) -> None:
     """Only embeddings are here: what it costs to get pictures of the sample's places, or the satellites' year, and the buttons."""
     # A server for strangers fetches no satellite data for its visitors, as on Make embeddings.
     if place_pictures.request_for(project, year) is None or year is None or hosted():
@@ -141,11 +144,11 @@ def _way_there(project: Project, year: int | None, page: str) -> None:
     st.caption(
         t("The satellite pictures of {year} are not here, only the embeddings that were made of them.", year=year)
     )
-    _clearest(project, year, page)
-    _whole_year(project, year, page)
+    _clearest(project, year, page, two_maps)
+    _whole_year(project, year, page, two_maps)
 
 
-def _clearest(project: Project, year: int, page: str) -> None:
+def _clearest(project: Project, year: int, page: str, two_maps: bool) -> None:
     """The way to the clearest days around the places of the sample; nothing where all have them."""
     needed = place_pictures.clearest_bytes(project, year) if page == "validate" else 0
     if not needed:
@@ -161,10 +164,11 @@ def _clearest(project: Project, year: int, page: str) -> None:
             size=humanize.size(needed),
         ),
         place_pictures.fetch_clearest,
+        two_maps,
     )
 
 
-def _greenness(project: Project, year: int | None) -> None:
+def _greenness(project: Project, year: int | None, two_maps: bool) -> None:
     """The way to how green the places of the sample were through the year."""
     # What it takes is known only after a look into every file that is kept.
     if year is None or hosted() or place_pictures.request_for(project, year) is None:
@@ -183,10 +187,11 @@ def _greenness(project: Project, year: int | None) -> None:
             size=humanize.size(needed),
         ),
         place_pictures.fetch_series,
+        two_maps,
     )
 
 
-def _whole_year(project: Project, year: int | None, page: str) -> None:
+def _whole_year(project: Project, year: int | None, page: str, two_maps: bool) -> None:
     """The way to all days of the year, with radar."""
     request = place_pictures.request_for(project, year)
     if request is None or year is None or hosted():
@@ -203,6 +208,7 @@ def _whole_year(project: Project, year: int | None, page: str) -> None:
             size2=humanize.size(request.disk_bytes),
         ),
         place_pictures.fetch,
+        two_maps,
     )
 
 
@@ -213,6 +219,7 @@ def _fetching(
     label: str,
     about: str,
     fetch: Callable[[Project, int, Progress, Cancel], place_pictures.Fetched],
+    two_maps: bool,
 ) -> None:
     """A button that fetches in the background, or how far it is; what came of it stays below."""
     name = f"{fetch.__name__}|{project.key}|{year}"
@@ -221,7 +228,9 @@ def _fetching(
         jobs.show(job)
         return
     if job is not None and jobs.outcome(job):
-        for sentence in job.result.sentences():
+        # Of both samples of a year everything is fetched at once; told is of the one that is looked at.
+        fetched = place_pictures.of_sample(job.result, project, year, two_maps=two_maps)
+        for sentence in fetched.sentences():
             st.caption(humanize.escape(relay(sentence)))
     st.caption(about)
 

@@ -109,6 +109,12 @@ def test_all_places_are_prepared_once_go_on_where_they_stopped_and_can_be_stoppe
     files[0].write_text("{}")
     assert kept.prepare(project, year) == 8
     assert read_pictures(files[0]) is not None
+    # Of another sample of the year there were six more: each page tells of its own.
+    of_all = kept.Fetched(14, 14)
+    assert kept.of_sample(of_all, project, year, two_maps=False) == kept.Fetched(8, 8)
+    assert kept.of_sample(of_all, project, year, two_maps=True) == of_all
+    files[0].unlink()
+    assert kept.of_sample(of_all, project, year, two_maps=False).places == 7
 
 
 def test_a_pack_takes_them_along_to_where_no_time_series_are(project: Project, tmp_path: Path) -> None:

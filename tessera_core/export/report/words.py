@@ -600,13 +600,22 @@ def _caveats(report: Report) -> Iterator[Line]:
     yield from (Line(f"{relay(said)} {relay(advice)}") for said, advice in report.labels.mind)
     sure = report.confidence
     if sure is not None:
+        below = numeral(100 * sure.below_half, ".0f")
         yield Line(
             t(
                 "The map is at least {median} % sure of half of its area, and less than half sure of {value} % "
                 "of it. To be sure is not to be right: of what it has never seen, a map may be confidently "
                 "wrong.",
                 median=sure.median,
-                value=numeral(100 * sure.below_half, ".0f"),
+                value=below,
+            )
+            # Confidence is kept in whole percent; nothing is wholly sure.
+            if sure.median < 100
+            else t(
+                "The map is more than 99 % sure of half of its area, and less than half sure of {value} % "
+                "of it. To be sure is not to be right: of what it has never seen, a map may be confidently "
+                "wrong.",
+                value=below,
             )
         )
     ground = report.ground

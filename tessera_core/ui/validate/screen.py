@@ -73,7 +73,7 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
 
     with st.expander(t("What satellites saw here"), icon=":material/timeline:", expanded=True):
         row, col = int(current.sample.rows[place]), int(current.sample.cols[place])
-        place_pictures.beside(project, current.year, current.grid, row, col, "validate")
+        place_pictures.beside(project, current.year, current.grid, row, col, "validate", two_maps=current.two_maps)
         place_pictures.keep_all(project, current.year, "validate")
     asked = t("Say what covers most of the square.")
     if current.rule == "centre":
