@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tessera_core._utils.paths import as_path
 from tessera_core.errors import ExportError, InputError
@@ -309,8 +309,13 @@ def write_text(target: str | Path, text: str, *, flushed: bool = True) -> None:
     with atomic_path(target) as part, open(part, "w", encoding="utf-8") as file:
         file.write(text)
         if flushed:
-            file.flush()
-            os.fsync(file.fileno())
+            flush(file)
+
+
+def flush(file: IO[Any]) -> None:
+    """Wait until what was written into a file is on the disk, so that a power cut leaves no empty file of its final name."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def write_json(target: str | Path, value: Any) -> None:

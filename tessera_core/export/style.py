@@ -38,8 +38,9 @@ def write_style(raster: str | Path, style: Element | str) -> Path | None:
         ExportError: it cannot be written.
     """
     path = Path(raster).with_suffix(".qml")
-    # An empty one was ours when the power failed.
-    if path.is_file() and (head := path.read_bytes()[:1000]) and MARK.encode() not in head:
+    head = path.read_bytes()[:1000] if path.is_file() else b""
+    # An empty one, or one cut short in its header, was ours when the power failed.
+    if MARK.encode() not in head and not _HEADER.encode().startswith(head):
         return None
     write_text(path, style if isinstance(style, str) else raster_qml(style), flushed=False)
     return path

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core._utils.atomic import atomic_path, write_json
+from tessera_core._utils.atomic import atomic_path, flush, write_json
 from tessera_core._utils.locks import alone
 from tessera_core._utils.npy import load_npy
 from tessera_core._utils.partial import Failure
@@ -33,21 +34,24 @@ from tessera_core.analysis.change.levels import count_levels
 from tessera_core.analysis.change.measure import Measured, measure_differences
 from tessera_core.analysis.change.scene import SAMPLE, ChangeScene, fit_scene_on
 from tessera_core.areas import hectares, pixel_counts
-from tessera_core.errors import Cancelled, ExportError, InputError
+from tessera_core.errors import Cancelled, ExportError, InputError, RasterError
 from tessera_core.export.change import CLASSES
 from tessera_core.grid import Grid
 from tessera_core.periods import period
 from tessera_core.project.plan import CHANGE_US, Planned
-from tessera_core.project.tile_maps import pieces_of, require_ours, write_virtual, write_whole
+from tessera_core.project.tile_maps import noted, pieces_of, require_ours, sizes, vouched, write_virtual, write_whole
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.sources.local.reader import Piece
 
-FORMAT = "tessera-change-tile/1"
+# Of what lies in the folder: shares that write another one would wait for each other's files.
+FORMAT = "tessera-change-tile/2"
 SCENE, JUDGED, MEASURED = "scene.npz", "judged.npz", ".measured"
 _LOCK = ".change.lock"
+# Of the names of a tile's maps: what changed, and p-values.
+_ENDINGS = ("", "_p")
 # Tiles that the model of the scene is fitted on, at most.
 TILES_LOOKED_AT = 400
 # Bytes of what was measured that stay in memory between the passes over it.
@@ -136,7 +140,7 @@ def change_tiles(
         (out / MEASURED).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"Cannot create the folder {out}: {error.strerror or error}.") from error
-    digest = _digest(pairs, seed)
+    digest = _digest(pairs, seed, FORMAT)
     with alone(out / _LOCK, passing=True):
         _scene_of(pairs, out, digest, seed)
 
@@ -152,8 +156,10 @@ def change_tiles(
         return [task(share, progress=report, cancelled=cancelled)]
 
     there = {pair.name: known for pair in pairs if (known := _known(out, pair, digest, rate)) is not None}
-    left = [pair for pair in pairs if pair.name not in there and not _lost_file(out, pair).is_file()]
-    if any(not _measured_file(out, pair).is_file() for pair in left):
+    # Until the scene is judged, each tile is needed.
+    done = set(there) if zipfile.is_zipfile(out / JUDGED) else set()
+    left = [pair for pair in pairs if pair.name not in done and not _lost_file(out, pair).is_file()]
+    if any(not _is_measured(out, pair) for pair in left):
         run(functools.partial(_measure_share, pairs, out.absolute(), digest), 0)
     with alone(out / _LOCK, passing=True):
         layer, missing, lost = _judge(pairs, out, digest)
@@ -165,7 +171,7 @@ def change_tiles(
     run(functools.partial(_write_share, whole, out.absolute(), digest, rate), 1)
     with alone(out / _LOCK, passing=True):
         there = {pair.name: known for pair in whole if (known := _known(out, pair, digest, rate)) is not None}
-        maps = write_virtual(out, there, "change", ("", "_p"))
+        maps = write_virtual(out, there, "change", _ENDINGS)
         waiting = [pair.name for pair in whole if pair.name not in there]
         files: list[Path] = []
         if one_cog and not waiting:
@@ -225,15 +231,15 @@ def plan_change(first: str | Path, second: str | Path, out: str | Path) -> list[
     """
     out, parts = Path(out), []
     for pair in pairs_of(Path(first), Path(second))[0]:
-        done = all((out / f"{pair.name}{end}").is_file() for end in (".json", ".tif"))
+        done = noted(out, pair.name) is not None
         read = 2 * (pair.first.describe().provenance.dim + 4)
         parts.append(Planned.computed(pair.name, pair.grid, done, read=read, written=9, us=CHANGE_US))
     return parts
 
 
-def _digest(pairs: Sequence[Pair], seed: int) -> str:
+def _digest(pairs: Sequence[Pair], seed: int, *form: str) -> str:
     facts = [[pair.name, *pair.changed] for pair in pairs]
-    return hashlib.sha256(json.dumps([facts, seed]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([facts, seed, *form]).encode()).hexdigest()
 
 
 # ------------------------------------------------------------------ the model of the scene
@@ -241,12 +247,12 @@ def _digest(pairs: Sequence[Pair], seed: int) -> str:
 
 def _scene_of(pairs: Sequence[Pair], out: Path, digest: str, seed: int) -> None:
     """Fit the model, or see that it is there; one for all shares."""
-    if (out / SCENE).is_file():
-        with np.load(out / SCENE) as found:
-            known = str(found["digest"])
-        if known != digest:
-            raise InputError(f"{out} holds change of other tiles or years; nothing was changed. Choose another folder.")
+    known = _fitted_for(out / SCENE)
+    if known == digest:
         return
+    # One of the first format is fitted anew, to the same numbers; what was measured in it is measured again.
+    if known is not None and known != _digest(pairs, seed):
+        raise InputError(f"{out} holds change of other tiles or years; nothing was changed. Choose another folder.")
     rng = np.random.default_rng(seed)
     chosen = [pairs[n] for n in sorted(rng.permutation(len(pairs))[:TILES_LOOKED_AT])]
     xs, ys = [], []
@@ -265,6 +271,16 @@ def _scene_of(pairs: Sequence[Pair], out: Path, digest: str, seed: int) -> None:
     with atomic_path(out / SCENE) as part, part.open("wb") as file:
         shift = np.array([scene.shift.before, scene.shift.after, scene.shift.relative])
         np.savez(file, digest=np.array(digest), noise=np.array(scene.noise), shift=shift, **arrays)
+        flush(file)
+
+
+def _fitted_for(scene: Path) -> str | None:
+    """The digest in the file of a model; None where there is none, or what a power cut left of one."""
+    if not zipfile.is_zipfile(scene):
+        # Another's file of that name stays.
+        return "" if scene.is_file() and scene.read_bytes()[:2] not in (b"", b"PK") else None
+    with np.load(scene) as found:
+        return str(found["digest"]) if "digest" in found else ""
 
 
 def _drawn(pair: Pair, count: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -311,7 +327,9 @@ def _measure_share(
         if progress is not None:
             progress(number, len(mine), pair.name)
         target, note = _measured_file(out, pair), _lost_file(out, pair)
-        if target.is_file():
+        # As it was called in the first format.
+        target.with_suffix(".npz").unlink(missing_ok=True)
+        if _is_measured(out, pair):
             continue
         try:
             measured = _measure(pair, beside.of(pair), scene, cancelled)
@@ -416,6 +434,14 @@ def _measured_file(out: Path, pair: Pair) -> Path:
     return out / MEASURED / f"{pair.name}.npy"
 
 
+def _is_measured(out: Path, pair: Pair) -> bool:
+    """Whether what differs is there whole: a power cut leaves an empty file or a short one."""
+    try:
+        return load_npy(_measured_file(out, pair)).dtype == _PIXEL
+    except RasterError:
+        return False
+
+
 def _lost_file(out: Path, pair: Pair) -> Path:
     return out / MEASURED / f"{pair.name}.json"
 
@@ -466,10 +492,10 @@ def _load_measured(file: Path) -> Measured:
 def _judge(pairs: Sequence[Pair], out: Path, digest: str) -> tuple[ChangeLayer | None, list[str], list[Failure]]:
     """The scene as a whole, or the names of tiles that are awaited; and the tiles that could not be measured."""
     lost = [Failure(pair.name, _why(out, pair)) for pair in pairs if _lost_file(out, pair).is_file()]
-    if not (out / JUDGED).is_file():
+    if not zipfile.is_zipfile(out / JUDGED):
         names = {one.what for one in lost}
         whole = [pair for pair in pairs if pair.name not in names]
-        missing = [pair.name for pair in whole if not _measured_file(out, pair).is_file()]
+        missing = [pair.name for pair in whole if not _is_measured(out, pair)]
         if missing:
             return None, missing, lost
         if not whole:
@@ -490,6 +516,7 @@ def _judge(pairs: Sequence[Pair], out: Path, digest: str) -> tuple[ChangeLayer |
                 histogram=histogram,
                 **{name: getattr(found, name) for name in ("rise", "lift", "shrink", "most")},
             )
+            flush(file)
     return _load_judged(out, digest)[1], [], lost
 
 
@@ -538,12 +565,12 @@ def _write_share(
         if _known(out, pair, digest, rate) is not None:
             continue
         target = out / f"{pair.name}.tif"
-        require_ours(target)
+        require_ours(*(out / f"{pair.name}{ending}.tif" for ending in _ENDINGS), vouched=vouched(out, pair.name))
         layer = dataclasses.replace(scene, levels=judgement.levels(_load_measured(_measured_file(out, pair))))
         # The note of a map at another rate goes first: it would vouch for this one if we were killed before our own.
         (out / f"{pair.name}.json").unlink(missing_ok=True)
         classes = layer.classes_from(threshold)
-        write_change(target, layer, rate, pair.grid, pair.second.describe().provenance, classes=classes)
+        files = write_change(target, layer, rate, pair.grid, pair.second.describe().provenance, classes=classes)
         found = pixel_counts(classes)
         called = int(found[2])
         write_json(
@@ -555,6 +582,7 @@ def _write_share(
                 "pixels": int(found[1] + found[2]),
                 "changed": called,
                 "hectares": hectares(called, pair.grid),
+                "files": sizes(files),
             },
         )
 
@@ -565,9 +593,5 @@ def _made_of(digest: str, rate: float) -> str:
 
 def _known(out: Path, pair: Pair, digest: str, rate: float) -> dict[str, Any] | None:
     """What is noted of a tile's map, if it is there and was made of the same."""
-    try:
-        found = json.loads((out / f"{pair.name}.json").read_text(encoding="utf-8"))
-        same = found["made_of"] == _made_of(digest, rate)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return dict(found) if same and (out / f"{pair.name}.tif").is_file() else None
+    found = noted(out, pair.name, _ENDINGS)
+    return found if found is not None and found.get("made_of") == _made_of(digest, rate) else None

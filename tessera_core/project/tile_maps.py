@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,9 @@ FORMAT = "tessera-map-tile/1"
 # Folder of notes on tiles that could not be mapped, for the other shares, which would wait for them.
 FAILED = ".failed"
 _LOCK = ".maps.lock"
+# How the maps begin, and how far their tags are looked for where one is cut short.
+_TIFF = (b"II*\0", b"II+\0")
+_LOOK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def map_tiles(
     with alone(out / _LOCK, passing=True):
         # Looked at and written in one turn, so that the share that ends last shows all.
         tiles = {piece.name: known for piece in pieces if (known := _known(out, piece, digest, confidence)) is not None}
-        maps = write_virtual(out, tiles, "map", ("", "_confidence") if confidence else ("",))
+        maps = write_virtual(out, tiles, "map", _endings(confidence))
         lost = {one.what for one in failed}
         # Of other shares.
         there = (piece for piece in pieces if piece.name not in tiles and piece.name not in lost)
@@ -169,7 +172,7 @@ def plan_maps(folder: str | Path, out: str | Path) -> list[Planned]:
     out, parts = Path(out), []
     for piece in pieces_of(Path(folder))[0]:
         found = piece.describe()
-        done = all((out / f"{piece.name}{end}").is_file() for end in (".json", ".tif"))
+        done = noted(out, piece.name) is not None
         read = found.provenance.dim + 4
         parts.append(Planned.computed(piece.name, found.grid, done, read=read, written=2, us=MAP_US))
     return parts
@@ -253,15 +256,16 @@ def _map_one(
     confidence: bool,
     cancelled: Cancel | None,
 ) -> None:
+    from tessera_core.export.geotiff import sidecars
     from tessera_core.project.maps import map_classes_with
 
+    targets = [out / f"{piece.name}{ending}.tif" for ending in _endings(confidence)]
+    require_ours(*targets, vouched=vouched(out, piece.name))
     raster = piece.open(cancelled=cancelled)
     made = map_classes_with(raster, saved, legend=legend, cancelled=cancelled)
-    target = out / f"{piece.name}.tif"
-    require_ours(target)
     # The note of another head's map goes first: it would vouch for this one if we were killed before our own.
     (out / f"{piece.name}.json").unlink(missing_ok=True)
-    made.write(target, out / f"{piece.name}_confidence.tif" if confidence else None)
+    files = made.write(*targets)
     areas = made.areas()
     write_json(
         out / f"{piece.name}.json",
@@ -273,25 +277,76 @@ def _map_one(
             "classes": {str(i): area.pixels for i, area in areas.items()},
             "hectares": {str(i): area.hectares for i, area in areas.items() if i},
             "confidence": list(summed_percent(made.confidence)),
+            "files": sizes([*files, *(side for file in files for side in sidecars(file))]),
         },
     )
 
 
-def require_ours(target: Path) -> None:
-    """Refuse to replace a map of another program; one of ours may be without its note, where a run was killed between the two.
+def _endings(confidence: bool) -> tuple[str, ...]:
+    return ("", "_confidence") if confidence else ("",)
+
+
+def require_ours(*targets: Path, vouched: Mapping[str, int] | None = None) -> None:
+    """Refuse to replace maps of another program; ours may be without its note, where a run was killed between the two.
+
+    Args:
+        targets: all that is to be written, looked at before any of it is.
+        vouched: by name, the bytes that files of ours had; one that is shorter now was cut off when the power failed.
 
     Raises:
         InputError: another program's is there.
     """
-    if not target.exists():
-        return
+    for target in targets:
+        if target.exists() and not _ours(target, (vouched or {}).get(target.name, 0)):
+            raise InputError(f"{target} is there already and was not made by this command; choose another folder.")
+
+
+def _ours(target: Path, whole: int) -> bool:
     try:
+        size = target.stat().st_size
+        if not size:
+            # What a power cut leaves of a file that was not on the disk yet.
+            return True
         with open_raster(target) as file:
-            ours = any(key.startswith("tessera_") for key in file.tags())
+            if any(key.startswith("tessera_") for key in file.tags()):
+                return True
     except RasterError:
-        ours = False
-    if not ours:
-        raise InputError(f"{target} is there already and was not made by this command; choose another folder.")
+        pass
+    with target.open("rb") as raw:
+        start = raw.read(_LOOK)
+    # Of one that is cut short, the tags may be left and cannot be read, or be gone.
+    return start.startswith(_TIFF) and (size < whole or b'"tessera_' in start)
+
+
+def sizes(files: Iterable[Path]) -> dict[str, int]:
+    """Bytes of each file by its name, for a note to vouch for: the note alone is waited for until it is on the disk."""
+    return {file.name: file.stat().st_size for file in files}
+
+
+def vouched(out: Path, name: str) -> dict[str, int]:
+    """What the note of a tile says of its files, by :func:`sizes`; nothing where there is no note, or an older one."""
+    try:
+        found = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
+        return {str(file): int(size) for file, size in found.get("files", {}).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def noted(out: Path, name: str, endings: Sequence[str] = ("",)) -> dict[str, Any] | None:
+    """What is noted of a tile, where all that the note vouches for is there; empty or short files are left of a power cut.
+
+    Args:
+        out: folder of the maps.
+        name: of the tile.
+        endings: of its maps' names, for older notes, which say no sizes.
+    """
+    try:
+        found = dict(json.loads((out / f"{name}.json").read_text(encoding="utf-8")))
+        least = {f"{name}{ending}.tif": 1 for ending in endings} | vouched(out, name)
+        whole = all((out / file).stat().st_size >= max(1, size) for file, size in least.items())
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if whole else None
 
 
 def _made_of(piece: Piece, digest: str, confidence: bool) -> str:
@@ -303,12 +358,8 @@ def _made_of(piece: Piece, digest: str, confidence: bool) -> str:
 
 def _known(out: Path, piece: Piece, digest: str, confidence: bool) -> dict[str, Any] | None:
     """What is noted of a tile's map, if it is there and was made of the same."""
-    try:
-        found = json.loads((out / f"{piece.name}.json").read_text(encoding="utf-8"))
-        same = found["made_of"] == _made_of(piece, digest, confidence)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return dict(found) if same and (out / f"{piece.name}.tif").is_file() else None
+    found = noted(out, piece.name, _endings(confidence))
+    return found if found is not None and found.get("made_of") == _made_of(piece, digest, confidence) else None
 
 
 def _failed_file(out: Path, piece: Piece) -> Path:

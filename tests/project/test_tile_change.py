@@ -101,6 +101,28 @@ def test_tiles_are_judged_as_one_scene_without_seams(
     shutil.rmtree(tmp_path / "one" / tile_change.MEASURED)
     assert run(capsys, tmp_path, "one", "--rate", "0.1", "--one-cog") == (0, found)
     assert contents(tmp_path / "one") == before
+    # What a power cut left empty or short is made again, whatever else is there.
+    for cuts in (
+        {"t0.tif": 0, "t1_p.tif": 0.5, ".measured/t0.npy": 0.5},
+        {tile_change.JUDGED: 0, ".measured/t2.npy": 0},
+    ):
+        for name, share in cuts.items():
+            (tmp_path / "one" / name).write_bytes(before[name][: int(share * len(before[name]))])
+        assert run(capsys, tmp_path, "one", "--rate", "0.1", "--one-cog") == (0, found)
+        assert contents(tmp_path / "one") == before
+    # All that was begun in the first format is brought into this one, and what lay there in it goes.
+    with np.load(tmp_path / "one" / tile_change.SCENE) as file:
+        scene_arrays = dict(file)
+    pairs, _ = tile_change.pairs_of(tmp_path / "2023", tmp_path / "2024")
+    np.savez(tmp_path / "one" / tile_change.SCENE, **scene_arrays | {"digest": np.array(tile_change._digest(pairs, 0))})
+    (tmp_path / "one" / "t1.json").unlink()
+    (tmp_path / "one" / tile_change.MEASURED / "t1.npy").rename(tmp_path / "one" / tile_change.MEASURED / "t1.npz")
+    assert run(capsys, tmp_path, "one", "--rate", "0.1", "--one-cog") == (0, found)
+    assert contents(tmp_path / "one") == before
+    (tmp_path / "one" / "t1_p.tif").write_bytes(b"of another program")
+    (tmp_path / "one" / "t1.json").unlink()
+    code, refused = run(capsys, tmp_path, "one", "--rate", "0.1")
+    assert (code, "not made by this command" in refused["error"]["message"]) == (2, True)
 
 
 def test_shares_wait_for_each_other_and_end_in_the_same_bytes(

@@ -115,10 +115,13 @@ def test_tiles_of_several_zones_become_maps_with_one_head_and_shares_end_in_the_
     assert (code, again["made"]) == (0, 1)
     assert contents(country / "one") == before
     (country / "theirs").mkdir()
-    (country / "theirs" / "t5.tif").write_bytes(b"of another program")
+    theirs = [country / "theirs" / name for name in ("t4_confidence.tif", "t5.tif")]
+    for file in theirs:
+        file.write_bytes(b"of another program")
     code, found_there = run(capsys, country, "theirs")
-    assert (code, [one["what"] for one in found_there["failed"]]) == (3, ["t5"])
-    assert (country / "theirs" / "t5.tif").read_bytes() == b"of another program"
+    assert (code, [one["what"] for one in found_there["failed"]]) == (3, ["t4", "t5"])
+    assert [file.read_bytes() for file in theirs] == [b"of another program"] * 2
+    assert not (country / "theirs" / "t4.tif").exists()
     code, first = run(capsys, country, "two", "--share", "2/2")
     assert (code, first["made"], len(first["waiting"])) == (0, 3, 3)
     code, second = run(capsys, country, "two", "--share", "1/2")
@@ -128,6 +131,36 @@ def test_tiles_of_several_zones_become_maps_with_one_head_and_shares_end_in_the_
     assert code == 2
     assert "other labels" in refused["error"]["message"]
     assert contents(country / "one") == before
+
+
+def test_what_a_power_cut_left_empty_or_short_is_made_again_and_shown(
+    country: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, country, "one")
+    out, head = country / "one", country / "one" / "head.safetensors"
+
+    def again() -> int:
+        return map_tiles(country / "E", head, out, confidence=True).made
+
+    before = contents(out)
+    files = [out / f"t0{end}" for end in (".tif", ".tif.aux.xml", ".qml", "_confidence.tif", "_confidence.qml")]
+    for cut in (lambda data: b"", lambda data: data[:100], lambda data: data[: len(data) // 2], lambda data: data[:-1]):
+        for file in files:
+            file.write_bytes(cut(before[file.name]))
+            assert again() == 1, file
+            assert contents(out) == before, file
+    # Without a note as well, and an older note, which says no sizes, is good as long as the map is no empty file.
+    (out / "t0.json").unlink()
+    (out / "t0.tif").write_bytes(b"")
+    assert again() == 1
+    assert contents(out) == before
+    note = json.loads(before["t1.json"])
+    del note["files"]
+    (out / "t1.json").write_text(json.dumps(note))
+    assert again() == 0
+    (out / "t1_confidence.tif").write_bytes(b"")
+    assert again() == 1
+    assert contents(out) == before
 
 
 def test_all_tiles_of_a_coordinate_system_in_one_file(country: Path, capsys: pytest.CaptureFixture[str]) -> None:
