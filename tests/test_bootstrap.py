@@ -94,3 +94,27 @@ def test_a_card_is_one_that_answers(asked: Path, tmp_path: Path, says: str, card
     assert bootstrap.has_graphics_card() == card
     bootstrap.install(["generate"], pinned=True)
     assert ("triton" in bootstrap.EXCLUDES.read_text().split()) == (not card)
+
+
+@pytest.mark.parametrize("python", [True, False])
+def test_an_environment_behind_a_link_is_never_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], python: bool
+) -> None:
+    everybodys = tmp_path / "everybodys"
+    (everybodys / "bin").mkdir(parents=True)
+    (everybodys / "bin" / "tool").write_text("theirs")
+    venv = tmp_path / ".venv"
+    venv.symlink_to(everybodys)
+    for name, path in (("VENV", venv), ("BIN", venv / "bin"), ("STAMP", venv / "tessera-stamp")):
+        monkeypatch.setattr(bootstrap, name, path)
+    ran: list[tuple[object, ...]] = []
+    monkeypatch.setattr(bootstrap, "run", lambda *command: ran.append(command))
+    monkeypatch.setattr(bootstrap, "find_python", lambda: ("python3", (3, 12)) if python else None)
+    monkeypatch.setattr(bootstrap, "lay_kernels", lambda: None)
+    assert bootstrap.main([]) == 1
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) == 1
+    assert f"{venv} is a link to {everybodys}" in said
+    assert "remove the link" in said
+    assert ran == []
+    assert [path.name for path in everybodys.rglob("*")] == ["bin", "tool"]

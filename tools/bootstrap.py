@@ -115,8 +115,17 @@ def run(*command):
     subprocess.run([str(part) for part in command], check=True, cwd=str(ROOT))
 
 
+class Linked(Exception):
+    """``.venv`` is a link to an environment that is not ours to empty."""
+
+
 def make_venv():
-    """Create ``.venv`` with a suitable Python and uv inside."""
+    """Create ``.venv`` with a suitable Python and uv inside; raises Linked, before anything is cleared, where it is a link."""
+    if VENV.is_symlink():
+        raise Linked(
+            f"{VENV} is a link to {os.path.realpath(str(VENV))}, which would be emptied; remove the link (not what it leads to) "
+            "and run the same command again for an environment of its own here."
+        )
     found = find_python()
     if found:
         path, version = found
@@ -227,6 +236,9 @@ def main(arguments):
             say("Unpinned: the newest versions that pyproject.toml allows, which nobody may have tested together.")
         install(wanted, pinned)
         lay_kernels()
+    except Linked as error:
+        say(f"Nothing was changed: {error}")
+        return 1
     except (OSError, subprocess.CalledProcessError) as error:
         say(f"Set-up failed: {error}")
         say("Check the network, or install Python 3.12 yourself and run the same command again.")
