@@ -15,7 +15,7 @@ from tessera_core.assess.evaluate import CrossValidation
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures
 from tessera_core.assess.splits import SPLITS, near_blocks
 from tessera_core.errors import Cancelled, HeadError, LabelError
-from tessera_core.gate import open_raster
+from tessera_core.gate import open_raster, raster_errors
 from tessera_core.grid import Grid
 from tessera_core.heads.regression import COVERAGE, RegressionHead
 from tessera_core.heads.training import training_draw
@@ -148,7 +148,6 @@ def regression_samples(labels: Sequence[Label], values: NDArray[np.floating], gr
 
 
 def _raster_samples(path: Path, grid: Grid) -> RegressionSamples:
-    from rasterio.errors import RasterioError
     from rasterio.vrt import WarpedVRT
 
     if path.suffix.lower() == ".npy":
@@ -165,7 +164,7 @@ def _raster_samples(path: Path, grid: Grid) -> RegressionSamples:
                     missing = np.nan if file.nodata is None else file.nodata
                     with WarpedVRT(file, **place, nodata=missing, dtype="float64") as moved:
                         values = moved.read(1, masked=True).filled(np.nan)
-        except RasterioError as error:
+        except raster_errors() as error:
             raise LabelError(f"{path.name} cannot be read as a GeoTIFF: {str(error).splitlines()[0]}") from error
     if values.shape != grid.shape:
         raise LabelError(

@@ -22,7 +22,7 @@ from tessera_core._utils.atomic import FolderKind, atomic_path
 from tessera_core._utils.folders import folders_below
 from tessera_core._utils.npy import load_npy
 from tessera_core.errors import GridError, TileError
-from tessera_core.gate import is_missing, open_raster, read_json, told
+from tessera_core.gate import is_missing, open_raster, raster_errors, read_json, told
 from tessera_core.grid import Grid
 from tessera_core.provenance import window_of
 
@@ -373,14 +373,14 @@ def _load_roi(folder: Path, shape: tuple[int, int]) -> tuple[NDArray[np.bool_] |
     path = next((folder / name for name in _ROI_NAMES if (folder / name).exists()), None)
     if path is None:
         return None, None
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with open_raster(path, error=TileError, whole=True) as file:
                 roi, crs, transform, size = file.read(1) > 0, file.crs, file.transform, file.shape
-    except RasterioError as error:
+    except raster_errors() as error:
         raise TileError(f"{path.name} in {folder} is not a readable GeoTIFF; mend it or take it away.") from error
     if size != shape:
         raise TileError(

@@ -34,6 +34,7 @@ from tessera_core.export.style import (
     write_style,
 )
 from tessera_core.export.xmltext import only_xml
+from tessera_core.gate import raster_errors
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import SOFTWARE, Provenance
@@ -294,7 +295,7 @@ def _write_cog(
 ) -> None:
     import rasterio
     import rasterio.shutil
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
 
     look = _Look(
         (band.description, band.unit),
@@ -329,7 +330,7 @@ def _write_cog(
                         look.onto(file)
                     threads = "ALL_CPUS" if values.nbytes > _LARGE else "1"
                     rasterio.shutil.copy(plain, part, driver="COG", num_threads=threads, **look.options())
-    except RasterioError as error:
+    except raster_errors() as error:
         first = first_line(error)
         raise ExportError(f"{path.name} could not be written: {first}") from error
 

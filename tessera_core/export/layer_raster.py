@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path
 from tessera_core.errors import ExportError
+from tessera_core.gate import raster_errors
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.render.palette import rgb
@@ -57,7 +58,7 @@ def _write(
     **options: str,
 ) -> Path:
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
 
     count, height, width = bands.shape
     profile: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "tiled": True, **options}
@@ -70,6 +71,6 @@ def _write(
                 file.write(bands)
                 if colours is not None:
                     file.write_colormap(1, dict(colours))
-    except RasterioError as error:
+    except raster_errors() as error:
         raise ExportError(f"{path.name} could not be written: {str(error) or type(error).__name__}") from error
     return path

@@ -11,7 +11,7 @@ from tessera_core.errors import ExportError
 from tessera_core.export.geotiff import first_line, named_classes, sidecar
 from tessera_core.export.style import write_style
 from tessera_core.export.vrt import write_vrt
-from tessera_core.gate import open_raster
+from tessera_core.gate import open_raster, raster_errors
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 
@@ -39,7 +39,6 @@ def write_one_cog(path: str | Path, files: Sequence[tuple[Path, Grid]], overview
     """
     import rasterio
     import rasterio.shutil
-    from rasterio.errors import RasterioError
 
     path = Path(path)
     if _tag(path) == made_of:
@@ -63,7 +62,7 @@ def write_one_cog(path: str | Path, files: Sequence[tuple[Path, Grid]], overview
                 SPARSE_OK="YES",
                 NUM_THREADS="ALL_CPUS",
             )
-    except RasterioError as error:
+    except raster_errors() as error:
         first = first_line(error)
         raise ExportError(f"{path.name} could not be written: {first}") from error
     style = files[0][0].with_suffix(".qml")

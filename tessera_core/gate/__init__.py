@@ -18,7 +18,7 @@ from tessera_core.gate.files import (
     unreadable,
 )
 from tessera_core.gate.limits import FileLimits, limits
-from tessera_core.gate.rasters import open_raster, open_remote_raster
+from tessera_core.gate.rasters import open_raster, open_remote_raster, raster_errors
 from tessera_core.gate.vectors import VectorLayer, Vectors, open_vectors, read_layers, unpacked
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "open_raster",
     "open_remote_raster",
     "open_vectors",
+    "raster_errors",
     "read_bytes",
     "read_head",
     "read_json",

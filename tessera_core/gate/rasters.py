@@ -26,6 +26,14 @@ LOCAL_OPTIONS = {
 }
 
 
+def raster_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """What rasterio raises where GDAL fails, and more: its own errors, and GDAL's bare, as where what it writes cannot grow."""
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
+
+    return RasterioError, CPLE_BaseError, *more
+
+
 @contextmanager
 def open_raster(
     path: str | Path,
@@ -47,7 +55,6 @@ def open_raster(
         rasterio.errors.RasterioError: pixels cannot be decoded.
     """
     import rasterio
-    from rasterio.errors import RasterioError
 
     path = Path(path)
     place = regular(path, error)
@@ -55,7 +62,7 @@ def open_raster(
     with rasterio.Env(**LOCAL_OPTIONS, **(options or {})):
         try:
             dataset = rasterio.open(place, driver="GTiff")
-        except (RasterioError, ValueError) as cause:
+        except raster_errors(ValueError) as cause:
             raise error(f"{path.name} cannot be read as a GeoTIFF: {first_line(cause)}.") from cause
         with dataset:
             if _refers_outwards(dataset):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path
 from tessera_core.errors import InputError
-from tessera_core.gate import contained, open_raster
+from tessera_core.gate import contained, open_raster, raster_errors
 from tessera_core.types import BBox
 
 TILE_PX = 256
@@ -50,7 +50,7 @@ def keep_picture(path: Path, box: BBox, out: Path) -> dict[str, Any]:
     """
     import rasterio
     from rasterio.enums import ColorInterp, Resampling
-    from rasterio.errors import CRSError, RasterioError
+    from rasterio.errors import CRSError
     from rasterio.vrt import WarpedVRT
     from rasterio.warp import transform_bounds
 
@@ -62,7 +62,7 @@ def keep_picture(path: Path, box: BBox, out: Path) -> dict[str, Any]:
         try:
             wanted = transform_bounds("EPSG:4326", "EPSG:3857", *box)
             found = transform_bounds(source.crs, "EPSG:3857", *source.bounds)
-        except (RasterioError, CRSError) as error:
+        except raster_errors(CRSError) as error:
             raise InputError(f"The map projection of {path.name} is not known here.") from error
         common = (*np.maximum(wanted[:2], found[:2]), *np.minimum(wanted[2:], found[2:]))
         if not (np.isfinite(common).all() and common[0] < common[2] and common[1] < common[3]):
@@ -95,7 +95,7 @@ def keep_picture(path: Path, box: BBox, out: Path) -> dict[str, Any]:
                 levels = [2**k for k in range(1, 9) if 2**k * TILE_PX < 2 * max(columns, rows)]
                 if levels:
                     target.build_overviews(levels, Resampling.average)
-        except RasterioError as error:
+        except raster_errors() as error:
             raise InputError(f"{path.name} cannot be read to the end: it is cut short or damaged.") from error
         tags = {name.upper(): value for name, value in (source.tags() | source.tags(ns="IMAGERY")).items()}
         noted = day_of(tags.get("TIFFTAG_DATETIME", ""))
@@ -180,7 +180,6 @@ def tile(path: Path, zoom: int, column: int, row: int) -> bytes | None:
     """
     from PIL import Image
     from rasterio.enums import Resampling
-    from rasterio.errors import RasterioError
     from rasterio.windows import Window
 
     if not (0 <= zoom <= 24 and 0 <= column < 2**zoom and 0 <= row < 2**zoom):
@@ -205,7 +204,7 @@ def tile(path: Path, zoom: int, column: int, row: int) -> bytes | None:
                 out_shape=(4, min(height, TILE_PX), min(width, TILE_PX)),
                 resampling=Resampling.average if across > TILE_PX else Resampling.nearest,
             )
-        except RasterioError as error:
+        except raster_errors() as error:
             raise InputError("The picture in the project is damaged; take it in again.") from error
     if not part[3].any():
         return None

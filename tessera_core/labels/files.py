@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.collecting import not_collecting
 from tessera_core.errors import LabelError
-from tessera_core.gate import contained, is_missing, limits, open_raster, unreadable
+from tessera_core.gate import contained, is_missing, limits, open_raster, raster_errors, unreadable
 from tessera_core.grid import Grid
 from tessera_core.labels.conflicts import conflicts_of
 from tessera_core.labels.crs_guess import unstated_projection
@@ -314,7 +314,6 @@ def _tiff_classes(path: Path, grid: Grid, report: ImportReport) -> tuple[NDArray
     A file that declares another value for no data than 0, or a mask, says that 0 is data.
     """
     from rasterio.enums import ColorInterp, MaskFlags, Resampling
-    from rasterio.errors import RasterioError
     from rasterio.vrt import WarpedVRT
 
     try:
@@ -348,7 +347,7 @@ def _tiff_classes(path: Path, grid: Grid, report: ImportReport) -> tuple[NDArray
                 (str(file.crs) if file.crs else grid.crs or "pixels"),
                 ("the file" if file.crs else "the embeddings, as the file has no georeference"),
             )
-    except RasterioError as error:
+    except raster_errors() as error:
         raise LabelError(f"{path.name} cannot be read as a GeoTIFF: {str(error).splitlines()[0]}") from error
     known = np.ones(values.shape, np.bool_) if mask is None else mask > 0
     if nodata is not None and not np.isnan(nodata):

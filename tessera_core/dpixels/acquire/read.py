@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tessera_core.dpixels.acquire.catalogue import earthdata_headers
 from tessera_core.errors import AcquisitionError, Cancelled
-from tessera_core.gate import open_remote_raster
+from tessera_core.gate import open_remote_raster, raster_errors
 from tessera_core.grid import Grid
 from tessera_core.types import Cancel
 
@@ -106,7 +106,7 @@ def read_parts(
         AssetError, Cancelled: as :func:`read_asset`.
     """
     from rasterio.enums import Resampling
-    from rasterio.errors import RasterioError, RasterioIOError
+    from rasterio.errors import RasterioIOError
     from rasterio.vrt import WarpedVRT
 
     wait = FIRST_WAIT_S
@@ -135,7 +135,7 @@ def read_parts(
                         for rows, cols in parts
                     ]
                     return read, dict(source.tags())
-        except (RasterioError, OSError) as error:
+        except raster_errors(OSError) as error:
             log.info("%s, attempt %d of %d: %s", label, attempt, ATTEMPTS, error)
             if attempt == ATTEMPTS:
                 raise AssetError(f"{label} could not be read: {cause_of(error)}") from error

@@ -13,7 +13,7 @@ from affine import Affine
 
 from tessera_core._utils.partial import Failure
 from tessera_core.errors import GridError, RasterError
-from tessera_core.gate.rasters import first_line, open_raster
+from tessera_core.gate.rasters import first_line, open_raster, raster_errors
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
@@ -79,13 +79,12 @@ def opened(path: Path, *, whole: bool = False) -> Iterator[Any]:
     Raises:
         RasterError: it is not readable, or (where all of it will be read, ``whole``) declares far more than it holds.
     """
-    from rasterio.errors import RasterioError
 
     try:
         # GDAL would keep up to 5 % of all memory in decoded blocks that are read once.
         with open_raster(path, whole=whole, options={"GDAL_CACHEMAX": _GDAL_CACHE_MB}) as dataset:
             yield dataset
-    except RasterioError as error:
+    except raster_errors() as error:
         raise RasterError(f"{path.name} in {path.parent} cannot be read as a GeoTIFF: {first_line(error)}.") from error
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import Cancelled, InputError, RasterError
-from tessera_core.gate import open_raster
+from tessera_core.gate import open_raster, raster_errors
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
@@ -217,7 +217,6 @@ def _one_hot(
 def _read(source: LayerSource, grid: Grid) -> list[tuple[Floats, str, str]]:
     """Bands on the grid, float32 (H, W) with NaN for no data, how they came there, and what they are called."""
     from rasterio.enums import Resampling
-    from rasterio.errors import RasterioError
     from rasterio.vrt import WarpedVRT
 
     path = source.path
@@ -246,7 +245,7 @@ def _read(source: LayerSource, grid: Grid) -> list[tuple[Floats, str, str]]:
                     values[beyond] = np.nan
                     name = file.descriptions[band - 1] or (path.stem if len(bands) == 1 else f"{path.stem} {band}")
                     found.append((values, rule, name))
-    except RasterioError as error:
+    except raster_errors() as error:
         raise RasterError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
     if source.kind == "slope":
         return [(_slope(values, grid), f"{rule}, then slope", f"slope of {name}") for values, rule, name in found]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import AcquisitionError, InputError
-from tessera_core.gate import open_remote_raster
+from tessera_core.gate import open_remote_raster, raster_errors
 from tessera_core.grid import transformer
 from tessera_core.provenance import Provenance
 from tessera_core.raster import NoData, valid_scales
@@ -253,7 +253,6 @@ def _put(block: Block, spots: NDArray[np.intp], values: NDArray[np.int8], dim: i
 @contextlib.contextmanager
 def _opened(address: str, timeout_s: float) -> Iterator[Any]:
     """A COG, open for reading; what GDAL says of failures becomes a :class:`PieceError`."""
-    from rasterio.errors import RasterioError
 
     from tessera_core.dpixels.acquire.read import cause_of, gdal_options
 
@@ -265,7 +264,7 @@ def _opened(address: str, timeout_s: float) -> Iterator[Any]:
             if not alphaearth.holds(file) or file.crs is None:
                 raise PieceError(f"{name} is not a file of AlphaEarth embeddings", NoData.BAD_TILE)
             yield file
-    except (RasterioError, OSError) as error:
+    except raster_errors(OSError) as error:
         why = "the file is not there" if "No such file" in str(error) else cause_of(error)
         damaged = "damaged" in why or "not a GeoTIFF" in why
         raise PieceError(f"{name}: {why}", NoData.BAD_TILE if damaged else NoData.MISSING_TILE) from error

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.npy import load_npy
 from tessera_core.errors import AcquisitionError, InputError, RasterError
-from tessera_core.gate import open_raster
+from tessera_core.gate import open_raster, raster_errors
 from tessera_core.grid import Grid, transformer
 from tessera_core.provenance import Provenance
 from tessera_core.raster import NoData, valid_scales
@@ -227,7 +227,6 @@ class TileArchive:
         return _Tile(codes, np.asarray(scales, np.float32), land, grid)
 
     def _landmask(self, key: Key) -> tuple[Grid, NDArray[np.bool_]]:
-        from rasterio.errors import RasterioError
 
         name = tile_name(key[0] / 100, key[1] / 100)
         version = version_parts(self.dataset.version)[0]
@@ -237,7 +236,7 @@ class TileArchive:
             with open_raster(path, whole=True) as file:
                 land = file.read(1) != 0
             return read_grid(path), land
-        except (RasterioError, RasterError) as error:
+        except raster_errors(RasterError) as error:
             path.unlink(missing_ok=True)
             raise PieceError(f"the land mask of {name} is damaged", NoData.BAD_TILE) from error
 
