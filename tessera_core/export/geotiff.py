@@ -7,8 +7,10 @@ its QGIS style ``NAME.qml`` beside it; a style that a person saved there is left
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
+import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
@@ -317,6 +319,7 @@ def _write_cog(
                     with rasterio.open(part, "w", driver="COG", **profile, **look.options()) as file:
                         file.write(values[:], 1)
                         look.onto(file)
+                    require_whole(part)
                     return
                 # Read again by squares; lines of a wide map would be read once for each square beside another.
                 profile |= {"tiled": True, "blockxsize": _ROWS, "blockysize": _ROWS}
@@ -330,9 +333,31 @@ def _write_cog(
                         look.onto(file)
                     threads = "ALL_CPUS" if values.nbytes > _LARGE else "1"
                     rasterio.shutil.copy(plain, part, driver="COG", num_threads=threads, **look.options())
+                require_whole(part)
     except raster_errors() as error:
         first = first_line(error)
         raise ExportError(f"{path.name} could not be written: {first}") from error
+
+
+def require_whole(part: Path) -> None:
+    """See that the last pixels of a COG that was just written lie in it: what fails while GDAL closes a file is told to nobody.
+
+    Raises:
+        OSError: the file ends before them.
+    """
+    import rasterio
+
+    with rasterio.open(part) as file:
+        height, width = file.block_shapes[0]
+        # Smaller copies come first in the file; of the image the last block that is not left out ends it.
+        for y in reversed(range(-(-file.height // height))):
+            for x in reversed(range(-(-file.width // width))):
+                at, length = (file.get_tag_item(f"BLOCK_{what}_{x}_{y}", "TIFF", 1) for what in ("OFFSET", "SIZE"))
+                if at is None or length is None:
+                    continue
+                if int(at) + int(length) > part.stat().st_size:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part))
+                return
 
 
 def _profile(shape: tuple[int, int], dtype: str, crs: str | None, transform: Affine, look: _Look) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tessera_core._utils.atomic import atomic_path, write_text
 from tessera_core.errors import ExportError
-from tessera_core.export.geotiff import first_line, named_classes, sidecar
+from tessera_core.export.geotiff import first_line, named_classes, require_whole, sidecar
 from tessera_core.export.style import write_style
 from tessera_core.export.vrt import write_vrt
 from tessera_core.gate import open_raster, raster_errors
@@ -62,6 +62,7 @@ def write_one_cog(path: str | Path, files: Sequence[tuple[Path, Grid]], overview
                 SPARSE_OK="YES",
                 NUM_THREADS="ALL_CPUS",
             )
+            require_whole(part)
     except raster_errors() as error:
         first = first_line(error)
         raise ExportError(f"{path.name} could not be written: {first}") from error

@@ -1,16 +1,19 @@
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from tessera_core.analysis.change.layer import PByRows
 from tessera_core.analysis.change.levels import LEVELS
 from tessera_core.errors import ExportError
 from tessera_core.export.geotiff import Band, write_class_map, write_confidence, write_values
+from tessera_core.export.one_cog import write_one_cog
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
@@ -133,3 +136,33 @@ def test_numbers_made_row_by_row_are_written_as_those_that_are_held(tmp_path, si
     for name, values in (("rows", rows), ("held", table[levels])):
         write_values(tmp_path / f"{name}.tif", values, make_grid((side, side)), V2, Band("p"))
     assert (tmp_path / "rows.tif").read_bytes() == (tmp_path / "held.tif").read_bytes()
+
+
+def test_a_file_that_cannot_grow_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    """GDAL's own errors come through rasterio bare above one block, and those at the very end not at all."""
+    resource = pytest.importorskip("resource")
+    grid = Grid("EPSG:32631", Affine(10, 0, 3e5, 0, -10, 4e6), (700, 700))
+    rng = np.random.default_rng(0)
+    classes, values = rng.integers(1, 3, grid.shape).astype(np.uint8), rng.random(grid.shape, np.float32)
+    part = write_class_map(tmp_path / "part.tif", classes, None, grid, [], V2)
+    there, whole = sorted(tmp_path.iterdir()), part.stat().st_size
+    one = write_one_cog(tmp_path / "one.tif", [(part, grid)], "MODE", "these")
+    of_one = one.stat().st_size
+    for made in (one, one.with_suffix(".qml")):
+        made.unlink()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for name, most, write in (
+        ("map", 20_000, lambda path: write_class_map(path, classes, None, grid, [], V2)),
+        ("map", whole - 9, lambda path: write_class_map(path, classes, None, grid, [], V2)),
+        ("values", 90_000, lambda path: write_values(path, values, grid, V2, Band("height"))),
+        ("one", 20_000, lambda path: write_one_cog(path, [(part, grid)], "MODE", "these")),
+        ("one", of_one - 9, lambda path: write_one_cog(path, [(part, grid)], "MODE", "these")),
+    ):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+        try:
+            with pytest.raises(ExportError, match=r"could not be written|disk is full") as told:
+                write(tmp_path / f"{name}.tif")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert "\n" not in str(told.value)
+        assert sorted(tmp_path.iterdir()) == there, (name, most)
