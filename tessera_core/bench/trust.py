@@ -8,6 +8,7 @@ Olofsson et al. (2014). The seed is of this measurement only: the method was set
 from __future__ import annotations
 
 import argparse
+import ast
 import functools
 import hashlib
 import json
@@ -32,38 +33,18 @@ from tessera_core.types import Doubles
 SEED, DRAWS = 20_261_201, 500
 # Landscapes are dearer than draws: one for so many.
 DRAWS_A_LANDSCAPE = 5
-_HEADS = ("heads/**/*.py", "assess/samples.py", "assess/splits.py", "assess/evaluate.py")
 SOURCES = {
-    "regions": ("assess/intervals.py", "assess/area.py", "assess/designs.py", "bench/trust.py"),
-    "ways": (
-        *(f"assess/{name}.py" for name in ("intervals", "area", "designs", "interpreters", "sequential", "two_maps")),
-        "assess/certified.py",
-        "bench/trust_ways.py",
-    ),
-    "demo": (
-        *_HEADS,
-        *(f"assess/{name}.py" for name in ("intervals", "designs", "two_maps", "certified")),
-        "project/classify.py",
-        "project/demo*.py",
-        "bench/trust_demo.py",
-    ),
-    "numbers": (
-        *_HEADS,
-        "assess/regression.py",
-        "assess/region_mean.py",
-        "analysis/change/*.py",
-        "project/regress.py",
-        "bench/trust_numbers.py",
-    ),
-    "scores": (
-        *_HEADS,
-        *(f"assess/{name}.py" for name in ("crossfit", "live", "metrics", "origins")),
-        "analysis/active_learning.py",
-        "bench/trust_numbers.py",
-        "bench/trust_scores.py",
-    ),
+    "regions": ("assess/intervals.py", "assess/area.py", "assess/designs.py"),
+    "ways": ("bench/trust_ways.py",),
+    "demo": ("bench/trust_demo.py",),
+    "numbers": ("bench/trust_numbers.py",),
+    "scores": ("bench/trust_scores.py",),
 }
-"""Of what the parts of a result depend on, below the package."""
+"""Where the parts of a result begin, below the package; what these import is followed (:func:`rests_on`)."""
+# They say, show and guard; no number is made in them.
+_NO_NUMBERS = ("language", "hosting", "gate", "export", "render")
+_BLOCKS = (ast.stmt, ast.excepthandler, ast.match_case)
+_CORE = Path(__file__).parents[1]
 MARK = "<!-- tessera bench trust -->"
 
 
@@ -161,8 +142,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     result |= trust_ways.measure(draws, SEED, planned, once["ways"])
     comparisons = trust_ways.COMPARISONS * draws
     result |= once["demo"]("demo", lambda: trust_demo.measure(draws, SEED, comparisons))
-    result |= once["numbers"]("numbers", lambda: trust_numbers.measure(draws // DRAWS_A_LANDSCAPE, SEED))
-    result |= once["scores"]("scores", lambda: trust_scores.measure(draws // DRAWS_A_LANDSCAPE, SEED))
+    lands = draws // DRAWS_A_LANDSCAPE
+    result |= once["numbers"](f"numbers of {lands} landscapes", lambda: trust_numbers.measure(lands, SEED))
+    result |= once["scores"](f"scores of {lands} landscapes", lambda: trust_scores.measure(lands, SEED))
     more = [one for module in (trust_ways, trust_demo, trust_numbers, trust_scores) for one in module.tables(result)]
     result["table"] = "\n".join([result["table"], *more])
     markdown = getattr(args, "markdown", None)
@@ -177,12 +159,52 @@ def fingerprint(part: str) -> str:
     Args:
         part: of :data:`SOURCES`.
     """
-    core = Path(__file__).parents[1]
     measured = (REGIONS, trust_scores.ROWS, trust_numbers.PLOTS, trust_numbers.YEARS, trust_ways.PEOPLE)
     digest = hashlib.sha256(repr(measured).encode())
-    for path in sorted({path for pattern in SOURCES[part] for path in core.glob(pattern)}):
+    for path in (Path(__file__), *sorted(rests_on(SOURCES[part]))):
         digest.update(read_bytes(path, InputError))
     return digest.hexdigest()[:16]
+
+
+def rests_on(roots: Sequence[str]) -> set[Path]:
+    """Files of the package that some of it import, one by the other, with these: all that may change what they compute.
+
+    Args:
+        roots: below the package.
+    """
+    found: set[Path] = set()
+    pending = [_CORE / root for root in roots]
+    while pending:
+        path = pending.pop()
+        if path not in found:
+            found.add(path)
+            pending += _imports(path)
+    return found
+
+
+@functools.cache
+def _imports(path: Path) -> tuple[Path, ...]:
+    """Files of the package that one of them imports, wherever in it; not what only its type hints need."""
+    names: set[str] = set()
+    pending: list[ast.AST] = [ast.parse(read_bytes(path, InputError))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        # No expression imports.
+        pending += [one for one in ast.iter_child_nodes(node) if isinstance(one, _BLOCKS)]
+    found = []
+    for name in names:
+        package, *below = name.split(".")
+        if package == _CORE.name and below and below[0] not in _NO_NUMBERS:
+            module = _CORE.joinpath(*below)
+            found += [one for one in (module.with_suffix(".py"), module / "__init__.py") if one.is_file()]
+    return tuple(found)
 
 
 class Once:

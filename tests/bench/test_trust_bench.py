@@ -103,13 +103,31 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     assert trust.measure([region], 40, 8, once=trust.Once(path, "8"))["rows"] != first["rows"]
     # Neither the rows of another method nor those of other regions are taken for these.
     core = Path(trust.__file__).parents[1]
-    assert all(list(core.glob(pattern)) for patterns in trust.SOURCES.values() for pattern in patterns)
+    numbers = {str(path.relative_to(core)) for path in trust.rests_on(trust.SOURCES["numbers"])}
+    assert numbers >= {
+        *("analysis/pca.py", "analysis/applicability.py", "labels/sampling.py", "raster.py", "areas.py"),
+        *("analysis/change/measure.py", "assess/region_mean.py", "heads/regression.py", "bench/trust_numbers.py"),
+    }
+    assert not {name for name in numbers if name.startswith(("ui/", "cli/", "language/"))}
+    scores = {str(path.relative_to(core)) for path in trust.rests_on(trust.SOURCES["scores"])}
+    assert scores >= {"assess/origins.py", "assess/live.py", "assess/crossfit.py", "analysis/active_learning.py"}
     key = trust.fingerprint("regions")
     assert key == trust.fingerprint("regions")
     monkeypatch.setattr(trust, "REGIONS", (region,))
     other = trust.fingerprint("regions")
-    monkeypatch.setitem(trust.SOURCES, "regions", trust.SOURCES["regions"][1:])
+    monkeypatch.setitem(trust.SOURCES, "regions", ("assess/intervals.py",))
     assert len({key, other, trust.fingerprint("regions"), trust.fingerprint("ways")}) == 4
+    # Nor do few landscapes stand for many.
+    asked: list[str] = []
+    monkeypatch.setattr(trust.Once, "__call__", lambda self, name, make: asked.append(name) or {"rows": []})
+    monkeypatch.setattr(trust, "measure", lambda *args, **kwargs: {"table": ""})
+    for module in (trust_ways, trust_demo, trust_numbers, trust_scores):
+        monkeypatch.setattr(module, "tables", lambda result: [])
+    monkeypatch.setattr(trust_ways, "measure", lambda *args: {})
+    monkeypatch.setattr(trust, "DRAWS_A_LANDSCAPE", 10)
+    trust.run(Namespace(draws=100))
+    assert {"numbers of 10 landscapes", "scores of 10 landscapes"} <= set(asked)
+    monkeypatch.undo()
     # A part that rests on something more has rows of its own in the same file.
     once = trust.Once(path, "3")
     assert [once.resting_on(one)("part", lambda one=one: one) for one in "aba"] == ["a", "b", "a"]
