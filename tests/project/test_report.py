@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -23,10 +24,18 @@ from tessera_core.cli import main
 from tessera_core.export.pictures import class_layout
 from tessera_core.export.product import Product
 from tessera_core.export.report import Report, ReportError, sealed_in, sealed_json, write_report
-from tessera_core.export.report.model import STATED
+from tessera_core.export.report.model import STATED, Confidence
 from tessera_core.export.report.pdf import report_pdf
 from tessera_core.export.report.sealed import checksum, plain
-from tessera_core.export.report.words import NOT_VALIDATED, Section, Table, _deviations, accuracy_sentence, document
+from tessera_core.export.report.words import (
+    NOT_VALIDATED,
+    Section,
+    Table,
+    _caveats,
+    _deviations,
+    accuracy_sentence,
+    document,
+)
 from tessera_core.lessons import library
 from tessera_core.lessons.progress import begin, to_json
 from tessera_core.observations import Depth
@@ -254,6 +263,16 @@ def test_a_map_that_nobody_checked_begins_with_that(made: Made) -> None:
     assert made.unchecked.validation is None
     assert "not validated with a probability sample" in sealed_words(made.unchecked)
     assert NOT_VALIDATED not in sealed_words(made.said)
+
+
+@pytest.mark.parametrize(("median", "told"), [(100, "more than 99 % sure"), (87, "at least 87 % sure")])
+def test_no_map_is_said_to_be_wholly_sure(median: int, told: str) -> None:
+    sure = Confidence(median=median, below_half=0.0)
+    labels, ground, source = SimpleNamespace(mind=()), SimpleNamespace(empty=0), SimpleNamespace(warnings=())
+    report = SimpleNamespace(classes=(), labels=labels, confidence=sure, ground=ground, source=source)
+    (line,) = _caveats(cast(Report, report))
+    assert told in line.text
+    assert "100 % sure of half" not in line.text
 
 
 def test_how_often_the_region_was_seen_is_told_where_it_comes_from(made: Made) -> None:
