@@ -204,7 +204,7 @@ def class_names(read: Read, stem: str, class_field: str | None, report: ImportRe
 def _answered(
     features: Sequence[Feature], names: Sequence[str], known: Mapping[int, str], report: ImportReport
 ) -> tuple[list[Feature], list[str]]:
-    """Answers of a sample, read as the page Validate reads them: ids are the project's, and who could not tell says no class."""
+    """Answers of a sample, read as those of a check are: ids are the project's, and who could not tell says no class."""
     kept: list[Feature] = []
     read: list[str] = []
     said = {name: classfield.class_said(name, known) for name in dict.fromkeys(names)}
