@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Do it.
 
     Raises:
-        InputError: there is no such project, or it stands for itself.
+        InputError: there is no such project, it stands for itself, or what --remove names is no place of its map.
         MixedDatasetsError, ProjectError: projects cannot be places of one map.
         HeadError: the labels of all do not suffice.
         ExportError: a file cannot be written.
@@ -51,16 +51,23 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.cli.project import find_project
     from tessera_core.errors import InputError
-    from tessera_core.project.place_maps import map_places
-    from tessera_core.project.places import add_place, places_of, take_out
+    from tessera_core.project.place_maps import map_places, teach_places
+    from tessera_core.project.places import add_place, is_place, places_of, take_out
 
     if args.confidence and not args.out:
         raise InputError("--confidence says what --out writes; give a folder with --out.")
     project = find_project(args.project)
-    for other in args.add:
-        add_place(project, find_project(other).folder)
-    for other in args.remove:
-        take_out(project, find_project(other).folder)
+    # All names are looked up before anything is written.
+    added, removed = ([find_project(other) for other in named] for named in (args.add, args.remove))
+    for other in removed:
+        if not is_place(project, other):
+            raise InputError(
+                f"{other.name} is no place of the map of {project.name}; 'tessera places {args.project}' lists them."
+            )
+    for other in added:
+        add_place(project, other.folder)
+    for other in removed:
+        take_out(project, other.folder)
     found = places_of(project)
     result: dict[str, Any] = {
         "project": str(project.folder),
@@ -68,7 +75,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }
     if not (args.out or args.score):
         return result
-    made = map_places(found, project, seed=args.seed, progress=ConsoleProgress("places"))
+    make = map_places if args.out else teach_places
+    made = make(found, project, seed=args.seed, progress=ConsoleProgress("places"))
     return result | _told(args, project, made)
 
 
@@ -84,7 +92,7 @@ def _told(args: argparse.Namespace, project: Project, made: PlaceMaps) -> dict[s
         "elsewhere": [one.to_json() for one in made.head.elsewhere],
         "areas": {names[i]: {"pixels": n, "hectares": ha} for i, (n, ha) in made.areas().items() if i in names},
         "failed": [one.to_json() for one in made.failed],
-        "sentences": [*made.head.sentences(), CAVEAT],
+        "sentences": [*made.sentences(), *([CAVEAT] if made.maps else [])],
     }
 
 

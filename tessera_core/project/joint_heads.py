@@ -125,8 +125,13 @@ def taught_in(name: str, raster: EmbeddingRaster, labels: Reference, seed: int =
     )
 
 
-def join_taught(parts: Sequence[Taught], seed: int = 0) -> Taught:
+def join_taught(parts: Sequence[Taught], seed: int = 0, *, classes: Sequence[LabelClass] = ()) -> Taught:
     """Labelled pixels of several places as one; classes of one name are one class, places of one name stay two.
+
+    Args:
+        parts: of the places.
+        seed: of the draw, where there are very many.
+        classes: that keep their ids, whichever part has them; none for those of the first part.
 
     Raises:
         MixedDatasetsError: they are of several datasets.
@@ -137,7 +142,9 @@ def join_taught(parts: Sequence[Taught], seed: int = 0) -> Taught:
     first = parts[0].provenance
     for part in parts[1:]:
         first.require_same_dataset(part.provenance, "one head")
-    both = joined_references([Reference(p.rows, p.cols, p.y, p.groups, list(p.classes)) for p in parts])
+    none = np.zeros(0, np.int64)
+    known = Reference(none, none, np.zeros(0, np.uint8), none, list(classes))
+    both = joined_references([known, *(Reference(p.rows, p.cols, p.y, p.groups, list(p.classes)) for p in parts)])
     places: list[str] = []
     numbers, groups = list[NDArray[np.int64]](), list[NDArray[np.int64]]()
     base = 0

@@ -5,13 +5,22 @@ What the app shows of them together and ``tessera places`` writes is what :func:
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tessera_core._utils.partial import Failure
-from tessera_core.errors import ExportError, Hint, InputError, MixedDatasetsError, ProjectError, TesseraError
+from tessera_core.errors import (
+    ExportError,
+    Hint,
+    InputError,
+    LabelError,
+    MixedDatasetsError,
+    ProjectError,
+    TesseraError,
+)
 from tessera_core.labels.model import LabelClass
 from tessera_core.project.classify import head_choice
 from tessera_core.project.folders import safe_name
@@ -19,13 +28,15 @@ from tessera_core.project.maps import MappedClasses, map_classes_with
 from tessera_core.project.places import Place
 from tessera_core.project.project import Project
 from tessera_core.project.teaching import JointHead, label_year, taught_by_project, teach
-from tessera_core.project.tile_maps import require_ours, write_virtual
+from tessera_core.project.tile_maps import require_ours, virtual_files, write_virtual
 from tessera_core.sources.local.open import open_embeddings
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.project.joint_heads import Taught
     from tessera_core.raster import EmbeddingRaster
+
+_CONFIDENCE = "_confidence"
 
 
 @dataclass(frozen=True)
@@ -49,18 +60,27 @@ class PlaceMaps:
 
     Attributes:
         head: that all labels taught, with how right it is in each place when that place teaches it nothing.
-        maps: of each place that could be mapped.
+        maps: of each place that could be mapped; none where only the head was asked for.
         failed: places that could not.
+        silent: places whose labels taught the head nothing, with the reason; they are mapped all the same.
     """
 
     head: JointHead
     maps: tuple[PlaceMap, ...]
     failed: tuple[Failure, ...] = ()
+    silent: tuple[Failure, ...] = ()
 
     @property
     def legend(self) -> tuple[LabelClass, ...]:
         """Names and colours of the class ids, the same in all maps."""
-        return self.maps[0].made.legend
+        return self.head.taught.classes
+
+    def sentences(self) -> list[str]:
+        """How the head travels, and what taught it nothing, for people."""
+        told = self.head.sentences()
+        for place, why in self.silent:
+            told += [why, f"{place} taught the head nothing and is mapped by what the other places taught it."]
+        return told
 
     def areas(self) -> dict[int, tuple[int, float | None]]:
         """Class id -> pixels and hectares over all places; hectares are None where a place lies nowhere on Earth."""
@@ -80,7 +100,7 @@ class PlaceMaps:
             confidence: whether it is written as well.
 
         Raises:
-            InputError: a map of another program is in the way.
+            InputError: a map of another program is in the way; then nothing is written.
             ExportError: a file cannot be written.
         """
         folder = Path(folder)
@@ -88,14 +108,31 @@ class PlaceMaps:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ExportError(f"Cannot create the folder {folder}: {error.strerror or error}.") from error
+        endings = ("", _CONFIDENCE) if confidence else ("",)
+        stems = _stems([one.place.name for one in self.maps])
+        tiles = {stem: {"grid": one.made.grid.to_json()} for stem, one in zip(stems, self.maps, strict=True)}
+        targets = [folder / f"{stem}{ending}.tif" for stem in stems for ending in endings]
+        require_ours(*targets, *virtual_files(folder, tiles, "map", endings))
         files: list[Path] = []
-        tiles = {}
-        for stem, one in zip(_stems([one.place.name for one in self.maps]), self.maps, strict=True):
-            target = folder / f"{stem}.tif"
-            require_ours(target)
-            files += one.made.write(target, folder / f"{stem}_confidence.tif" if confidence else None)
-            tiles[stem] = {"grid": one.made.grid.to_json()}
-        return files + write_virtual(folder, tiles, "map", ("", "_confidence") if confidence else ("",))
+        for stem, one in zip(stems, self.maps, strict=True):
+            files += one.made.write(folder / f"{stem}.tif", folder / f"{stem}{_CONFIDENCE}.tif" if confidence else None)
+        return files + write_virtual(folder, tiles, "map", endings)
+
+
+def teach_places(
+    found: Sequence[Place],
+    asked: Project,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> PlaceMaps:
+    """The head of :func:`map_places` and how it travels, without a map.
+
+    Raises:
+        as :func:`map_places`.
+    """
+    return _taught(found, asked, seed, progress, cancelled)[0]
 
 
 def map_places(
@@ -110,7 +147,8 @@ def map_places(
 
     Args:
         found: the places, of :func:`tessera_core.project.places.places_of`.
-        asked: the one whose choice of a head counts.
+        asked: the one whose choice of a head counts, with its class tree and weights. It teaches first and the others by name, as
+            where the app teaches a head, so that the scores are the same.
         seed: of everything random.
         progress, cancelled: see docs/architecture.md.
 
@@ -120,46 +158,58 @@ def map_places(
         ProjectError: no place can be opened.
         Cancelled: ``cancelled`` said so.
     """
+    taught, opened = _taught(found, asked, seed, progress, cancelled)
+    saved, maps = taught.head.saved, []
+    for number, (place, year, raster) in enumerate(opened):
+        if progress is not None:
+            progress(number, len(opened), place.name)
+        made = map_classes_with(raster, saved, legend=taught.legend, seed=seed, cancelled=cancelled)
+        maps.append(PlaceMap(place, year, made))
+    if progress is not None:
+        progress(len(opened), len(opened), "")
+    return replace(taught, maps=tuple(maps))
+
+
+def _taught(
+    found: Sequence[Place], asked: Project, seed: int, progress: Progress | None, cancelled: Cancel | None
+) -> tuple[PlaceMaps, list[tuple[Place, int | None, EmbeddingRaster]]]:
+    """The head without maps, and the places that can be mapped with it."""
     if not found:
         raise InputError(
             f"{asked.name} has no other places; choose other projects for it to learn from first, or name them with "
             "'tessera places PROJECT --add OTHER'.",
             hint=Hint.LABELS,
         )
-    failed, opened, parts = [], [], []
+    here = asked.folder.resolve()
+    failed, silent, opened = [], [], []
+    parts: list[Taught] = []
     for place in found:
         try:
             project, year, raster = _opened(place.folder)
-            part = taught_by_project(project, raster, year, seed) if place.labels else None
             if asked.dataset != project.dataset:
                 raise MixedDatasetsError(str(asked.dataset), str(project.dataset), "one map of several places")
         except TesseraError as error:
             failed.append(Failure(place.name, str(error)))
             continue
         opened.append((place, year, raster))
-        parts += [] if part is None else [part]
+        if not place.labels:
+            continue
+        try:
+            part = taught_by_project(project, raster, year, seed)
+        except LabelError as error:
+            silent.append(Failure(place.name, str(error)))
+            continue
+        parts.insert(0 if project.folder.resolve() == here else len(parts), part)
     if not opened:
         raise ProjectError(f"No place can be opened; of {failed[0].what}: {failed[0].why}")
-    head = _taught(parts, asked, seed, progress, cancelled)
-    saved, maps = head.saved, []
-    for number, (place, year, raster) in enumerate(opened):
-        if progress is not None:
-            progress(number, len(opened), place.name)
-        made = map_classes_with(raster, saved, legend=head.taught.classes, seed=seed, cancelled=cancelled)
-        maps.append(PlaceMap(place, year, made))
-    if progress is not None:
-        progress(len(opened), len(opened), "")
-    return PlaceMaps(head, tuple(maps), tuple(failed))
-
-
-def _taught(
-    parts: list[Taught], asked: Project, seed: int, progress: Progress | None, cancelled: Cancel | None
-) -> JointHead:
     if not parts:
-        raise InputError(
-            "No place has labels yet; label places of at least two classes in one of them.", hint=Hint.LABELS
-        )
-    return teach(parts, head_choice(asked), seed=seed, progress=progress, cancelled=cancelled)
+        nobody = "No place has labels yet; label places of at least two classes in one of them."
+        raise InputError(silent[0].why if silent else nobody, hint=Hint.LABELS)
+    # The ids in the choice are those of the project whose choice it is, wherever its own labels come.
+    head = teach(
+        parts, head_choice(asked), classes=asked.log.classes, seed=seed, progress=progress, cancelled=cancelled
+    )
+    return PlaceMaps(head, (), tuple(failed), tuple(silent)), opened
 
 
 def _opened(folder: Path) -> tuple[Project, int | None, EmbeddingRaster]:
@@ -170,12 +220,19 @@ def _opened(folder: Path) -> tuple[Project, int | None, EmbeddingRaster]:
 
 
 def _stems(names: Sequence[str]) -> list[str]:
-    """Names of files, each once, whatever places are called."""
+    """Names of files, each once, whatever places are called, also with what stands beside a map and without regard to case."""
     stems: list[str] = []
+    taken: set[str] = set()
     for name in names:
         stem = plain = safe_name(name)
         number = 2
-        while stem in stems:
+        while taken & _names(stem):
             stem, number = f"{plain}-{number}", number + 1
+        taken |= _names(stem)
         stems.append(stem)
     return stems
+
+
+def _names(stem: str) -> set[str]:
+    """Of the files of a place, as a system sees them that does not tell letters apart by case."""
+    return {unicodedata.normalize("NFC", f"{stem}{ending}").casefold() for ending in ("", _CONFIDENCE)}

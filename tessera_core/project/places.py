@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tessera_core.errors import MixedDatasetsError, ProjectError, TesseraError
-from tessera_core.project.home import RecentProject, recent_projects
+from tessera_core.project.home import RecentProject, recent_projects, remember
 from tessera_core.project.project import Project
 from tessera_core.project.project_files import read_file, saved_logs, stamp_of
 
@@ -74,6 +74,8 @@ def places_of(project: Project, known: Iterable[RecentProject] | None = None) ->
 def add_place(project: Project, folder: Path) -> None:
     """Make the project in ``folder`` a place of the map of ``project``; another map that it was part of goes on without it.
 
+    Both are in the list of this person's projects then, wherever they lie.
+
     A project that stands for itself joins the map of the other instead, with all its places, which the page shows then.
 
     Raises:
@@ -96,6 +98,9 @@ def add_place(project: Project, folder: Path) -> None:
         raise ProjectError(f"A map has at most {MOST} places; take one out first.")
     # A mark may be left of a map whose other places are gone.
     marks = (project, other) if mine or not theirs else (other,)
+    # Only projects in the list of this person are found as places.
+    for one in (project, other):
+        remember(one)
     mark = next((one.settings.together for one in marks if one.settings.together), None) or secrets.token_hex(8)
     for one in (project, other):
         if one.settings.together != mark:
@@ -106,9 +111,15 @@ def take_out(project: Project, folder: Path) -> None:
     """Take a place out of the map of ``project``; what is left keeps its mark, since not all of it need be readable now."""
     project.refresh()
     other = Project.open(folder)
-    if other.settings.together == project.settings.together:
+    if is_place(project, other):
         other.update(together=None)
     project.refresh()
+
+
+def is_place(project: Project, other: Project) -> bool:
+    """Whether two projects, as they are in memory, have the mark of one map; a project that is part of one has its own."""
+    mark = project.settings.together
+    return mark is not None and other.settings.together == mark
 
 
 def content_of(found: Iterable[Place]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tessera_core.errors import HeadError, LabelError
+from tessera_core.labels.model import LabelClass
 from tessera_core.project.classify import Trained, project_head, project_reference
 from tessera_core.project.joint_heads import (
     PlaceScore,
@@ -81,11 +82,19 @@ def teach(
     parts: Sequence[Taught],
     choice: HeadChoice,
     *,
+    classes: Sequence[LabelClass] = (),
     seed: int = 0,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> JointHead:
     """One head from the labels of places, each of which is held out once as a whole.
+
+    Args:
+        parts: of the places.
+        choice: of the head; a class tree and weights in it name classes by their ids.
+        classes: what these ids mean; none where they are those of the first part.
+        seed: of everything random.
+        progress, cancelled: see docs/architecture.md.
 
     Raises:
         MixedDatasetsError: they are of several datasets.
@@ -93,7 +102,7 @@ def teach(
         LabelError: there are no parts.
         Cancelled: ``cancelled`` said so.
     """
-    return _taught(join_taught(parts, seed), choice, seed, progress, cancelled)
+    return _taught(join_taught(parts, seed, classes=classes), choice, seed, progress, cancelled)
 
 
 def teach_further(
@@ -127,7 +136,8 @@ def teach_further(
     before = tuple(score_elsewhere(saved, part) for part in fresh)
     renewed = tuple(place for part in parts if part not in fresh for place in part.places)
     rest = without_places(known, renewed)
-    taught = join_taught([*([] if rest is None else [rest]), *parts], seed)
+    # The ids are those of the head, whose tree they stand in, also where every place of it is renewed.
+    taught = join_taught([*([] if rest is None else [rest]), *parts], seed, classes=known.classes)
     made = _taught(taught, GivenHead(head=head), seed, progress, cancelled)
     return replace(made, before=before, renewed=renewed)
 
@@ -240,7 +250,7 @@ def taught_by_project(project: Project, raster: EmbeddingRaster, year: int | Non
         LabelError: it has no labels, or none where there are data.
     """
     labels = project_reference(project, raster)
-    if not len(labels.rows):
+    if not project.log.labels:
         raise LabelError(f"The project {project.name!r} has no labels yet.")
     return taught_in(place_name(project, year), raster, labels, seed)
 

@@ -25,7 +25,7 @@ from tessera_core.areas import summed_percent
 from tessera_core.errors import Cancelled, ExportError, HeadError, InputError, RasterError, TesseraError
 from tessera_core.export.one_cog import name_classes, write_one_cog
 from tessera_core.export.vrt import write_vrt
-from tessera_core.gate import open_raster
+from tessera_core.gate import open_raster, read_bytes
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.project.plan import MAP_US, Planned
@@ -42,6 +42,8 @@ _LOCK = ".maps.lock"
 # How the maps begin, and how far their tags are looked for where one is cut short.
 _TIFF = (b"II*\0", b"II+\0")
 _LOOK = 1 << 16
+# Tag of the virtual rasters, by which they are known as ours.
+_SHOWS = "tessera_shows"
 
 
 @dataclass(frozen=True)
@@ -290,7 +292,7 @@ def require_ours(*targets: Path, vouched: Mapping[str, int] | None = None) -> No
     """Refuse to replace maps of another program; ours may be without its note, where a run was killed between the two.
 
     Args:
-        targets: all that is to be written, looked at before any of it is.
+        targets: all that is to be written, looked at before any of it is: maps, and virtual rasters of :func:`write_virtual`.
         vouched: by name, the bytes that files of ours had; one that is shorter now was cut off when the power failed.
 
     Raises:
@@ -307,6 +309,8 @@ def _ours(target: Path, whole: int) -> bool:
         if not size:
             # What a power cut leaves of a file that was not on the disk yet.
             return True
+        if target.suffix == ".vrt":
+            return f'key="{_SHOWS}"'.encode() in read_bytes(target, RasterError)
         with open_raster(target) as file:
             if any(key.startswith("tessera_") for key in file.tags()):
                 return True
@@ -386,6 +390,13 @@ def _digest(head: Path) -> str:
     return _digest_of(head, stat.st_size, stat.st_mtime_ns)
 
 
+def virtual_files(
+    out: Path, tiles: Mapping[str, Mapping[str, Any]], what: str, endings: Sequence[str] = ("",)
+) -> list[Path]:
+    """The files that :func:`write_virtual` would write."""
+    return [out / f"{stem}{ending}.vrt" for stem, _, _ in _systems(tiles, what) for ending in endings]
+
+
 def write_virtual(
     out: Path, tiles: Mapping[str, Mapping[str, Any]], what: str, endings: Sequence[str] = ("",)
 ) -> list[Path]:
@@ -405,7 +416,7 @@ def write_virtual(
         for ending in endings:
             members_files = [(out / f"{name}{ending}.tif", grid) for name, grid in members]
             try:
-                files.append(write_vrt(out / f"{stem}{ending}.vrt", members_files))
+                files.append(write_vrt(out / f"{stem}{ending}.vrt", members_files, tags={_SHOWS: what}))
             except TesseraError as error:
                 raise ExportError(f"The maps of {crs} cannot be shown as one: {error}") from error
     return files

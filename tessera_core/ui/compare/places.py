@@ -15,8 +15,6 @@ from tessera_core.project import places
 from tessera_core.project.classify import head_choice
 from tessera_core.project.places import Place
 from tessera_core.project.project import Project
-from tessera_core.render import palette
-from tessera_core.render.display import MAX_PIXELS, DisplayGrid
 from tessera_core.types import BBox, Cancel, Progress
 from tessera_core.ui import humanize, jobs, shell, state, tables
 from tessera_core.ui.compare.context import PAGE
@@ -24,15 +22,13 @@ from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import Layer, MapContent, MapLook, Marker
 
 if TYPE_CHECKING:
-    from tessera_core.project.place_maps import PlaceMap, PlaceMaps
+    from tessera_core.project.place_views import Picture, PlaceViews
 
 _MAP = "compare_places"
 _CHIPS = """<style>
 .place-legend { display: flex; flex-wrap: wrap; gap: 4px 14px; font-size: 0.85rem; }
 .place-legend i { display: inline-block; width: 12px; height: 12px; margin-right: 5px; border-radius: 3px; vertical-align: -1px; }
 </style>"""
-# A picture of a place has at least so many pixels, however many places there are.
-_LEAST_PIXELS = 400_000
 
 
 def show(project: Project) -> None:
@@ -47,8 +43,7 @@ def show(project: Project) -> None:
             icon=":material/info:",
         )
         return
-    content = places.content_of(found)
-    key = f"{PAGE}|places|{project.key}|{head_choice(project)}|{content}"
+    key = f"{PAGE}|places|{project.key}|{head_choice(project)}|{places.content_of(found)}"
     job = jobs.pool().get(key)
     if job is not None and job.active:
         jobs.wait_on(PAGE, key)
@@ -57,7 +52,7 @@ def show(project: Project) -> None:
     if job is None or not jobs.outcome(job):
         _begin(project, found, key)
         return
-    _drawn(job.result, content)
+    _drawn(job.result)
 
 
 def _begin(project: Project, found: Sequence[Place], key: str) -> None:
@@ -71,8 +66,9 @@ def _begin(project: Project, found: Sequence[Place], key: str) -> None:
 
     def work(progress: Progress, cancelled: Cancel) -> object:
         from tessera_core.project.place_maps import map_places
+        from tessera_core.project.place_views import views_of
 
-        return map_places(found, project, progress=progress, cancelled=cancelled)
+        return views_of(map_places(found, project, progress=progress, cancelled=cancelled))
 
     @shell.shielded
     def start() -> None:
@@ -85,41 +81,28 @@ def _begin(project: Project, found: Sequence[Place], key: str) -> None:
 # -------------------------------------------------------------------- showing
 
 
-def _drawn(made: PlaceMaps, content: str) -> None:
-    told = [f":small[{humanize.escape(relay(sentence))}]" for sentence in made.head.sentences()]
+def _drawn(made: PlaceViews) -> None:
+    told = [f":small[{humanize.escape(relay(sentence))}]" for sentence in made.sentences]
     st.markdown("  \n".join(told))
     for failure in made.failed:
         st.warning(f"{humanize.escape(failure.what)}: {humanize.escape(relay(failure.why))}", icon=":material/warning:")
-    displays = {number: one for number, one in enumerate(_displays(made)) if one.frame == "mercator"}
-    if displays:
-        _on_earth(made, displays, content)
-    unseen = len(made.maps) - len(displays)
+    pictures = {number: one.picture for number, one in enumerate(made.views) if one.picture is not None}
+    if pictures:
+        _on_earth(made, pictures)
+    unseen = len(made.views) - len(pictures)
     if unseen:
         st.caption(t("{n} of the places lie nowhere on Earth and are in the table only.", n=unseen))
     _table(made)
 
 
-def _displays(made: PlaceMaps) -> list[DisplayGrid]:
-    most = max(MAX_PIXELS // len(made.maps), _LEAST_PIXELS)
-    return [DisplayGrid(one.made.grid, most) for one in made.maps]
-
-
-def _on_earth(made: PlaceMaps, displays: dict[int, DisplayGrid], content: str) -> None:
-    colours = {c.id: c.color for c in made.legend}
+def _on_earth(made: PlaceViews, pictures: dict[int, Picture]) -> None:
     layers, markers = [], []
-    for number, display in displays.items():
-        one = made.maps[number]
-        layers.append(
-            Layer(
-                f"place{number}",
-                one.place.name,
-                palette.encode(display.warp(one.made.classes), colours),
-                content,
-                bounds=display.bounds,
-            )
-        )
-        lon, lat = _middle(one)
-        markers.append(Marker(str(number), lon=lon, lat=lat, label=one.place.name, text=t("Click to open it")))
+    for number, picture in pictures.items():
+        name = made.views[number].place.name
+        layers.append(Layer(f"place{number}", name, picture.png, picture.version, bounds=picture.bounds))
+        west, south, east, north = picture.lonlat
+        lon, lat = (west + east) / 2, (south + north) / 2
+        markers.append(Marker(str(number), lon=lon, lat=lat, label=name, text=t("Click to open it")))
     # One for all pictures, and so not a layer's own.
     chips = [f"<span><i style='background:{c.color}'></i>{html.escape(c.name)}</span>" for c in made.legend]
     st.html(f"{_CHIPS}<div class='place-legend'>{''.join(chips)}</div>")
@@ -128,39 +111,34 @@ def _on_earth(made: PlaceMaps, displays: dict[int, DisplayGrid], content: str) -
         None,
         MapContent(layers, markers),
         tools=(),
-        fly_to=_around([made.maps[number] for number in displays]),
+        fly_to=_around([picture.lonlat for picture in pictures.values()]),
         look=MapLook(title=t("All places"), world=True, base_maps=True),
     )
     st.caption(t("A click on a name opens that place."))
     event = view_map.event(_MAP)
     if event is not None and event.kind == "marker" and event.target in [marker.id for marker in markers]:
-        state.open_project(Project.open(made.maps[int(event.target)].place.folder))
+        state.open_project(Project.open(made.views[int(event.target)].place.folder))
         st.switch_page("pages/label.py", query_params=state.query())
 
 
-def _middle(one: PlaceMap) -> tuple[float, float]:
-    west, south, east, north = one.made.grid.bounds_lonlat
-    return (west + east) / 2, (south + north) / 2
-
-
-def _around(maps: Sequence[PlaceMap]) -> BBox:
-    boxes = np.array([one.made.grid.bounds_lonlat for one in maps], np.float64)
+def _around(of: Sequence[BBox]) -> BBox:
+    boxes = np.array(of, np.float64)
     west, south, east, north = *boxes[:, :2].min(0), *boxes[:, 2:].max(0)
     return float(west), float(south), float(east), float(north)
 
 
-def _table(made: PlaceMaps) -> None:
+def _table(made: PlaceViews) -> None:
     """What each class covers of each place, and of all."""
-    total = made.areas()
+    total = made.areas
     earth = all(hectares is not None for _, hectares in total.values())
     rows: list[dict[str, Any]] = []
     # By number: two places, and a place and a column of ours, may have one name.
-    named = {f"place {number}": one.place.name for number, one in enumerate(made.maps)}
+    named = {f"place {number}": one.place.name for number, one in enumerate(made.views)}
     for c in made.legend:
         pixels, hectares = total.get(c.id, (0, 0.0))
         row: dict[str, Any] = {"Class": c.name, "All places": _amount(hectares if earth else pixels, earth)}
-        for column, one in zip(named, made.maps, strict=True):
-            area = one.made.areas().get(c.id)
+        for column, one in zip(named, made.views, strict=True):
+            area = one.areas.get(c.id)
             row[column] = _amount(0 if area is None else area.hectares if earth else area.pixels, earth)
         rows.append(row)
     st.markdown(t("**Areas, hectares**") if earth else t("**Areas, pixels**"))

@@ -54,14 +54,14 @@ def _teach(project: Project, scene: OpenScene, ready: bool) -> JointHead | None:
         st.caption(t("Label two places of two classes each first, then they teach a head."))
         return None
     choice, year = head_choice(project), state.current_year(project)
-    log, labels = project.log.version, bool(project.log.labels)
+    log, labels, classes = project.log.version, bool(project.log.labels), tuple(project.log.classes)
 
     def work(progress: Progress, cancelled: Cancel) -> object:
         from tessera_core.project.teaching import teach
 
         parts = [_here(project, scene, year)] if labels else []
         parts += [_elsewhere(folder) for folder in chosen]
-        return teach(parts, choice, progress=progress, cancelled=cancelled)
+        return teach(parts, choice, classes=classes, progress=progress, cancelled=cancelled)
 
     key = f"heads {project.key} {scene.key} {log} {choice} {_stamps(chosen)}"
     made: JointHead | None = tasks.job(key, t("Teach a head of these labels"), work)
