@@ -382,8 +382,8 @@ def map_r2(
 ) -> MapR2 | None:
     """R2 of the map of plots drawn by chance: what it would be at all other places.
 
-    Plots are left out with few others and nothing around them, as another place drawn by chance would be as near to a plot. Where ground is left out around plots, as for the other scores, few
-    are left to learn from, and R2 is far too low.
+    Plots are left out with few others and nothing around them, as another place drawn by chance would be as near to a plot.
+    Where ground is left out around plots, as for the other scores, few are left to learn from, and R2 is far too low.
 
     The interval is that of a ratio of two sums over heaps, errors and spread, on the scale of logarithms, by the jackknife over
     heaps and Student's quantile (Shao and Tu 1995, chapter 2). It knows of the draw of plots that judge, not of those that teach,
