@@ -35,7 +35,7 @@ _WORDS = {
     "solve": later("Do it for me"),
     "skip": later("Skip"),
     "leave": later("Put the lesson away"),
-    "restart": later("Back to step 1 (your work stays)"),
+    "restart": later("From step 1 again (your work stays)"),
     "lessons": later("All lessons"),
     "hint": later("A hint"),
     "done": later("Done."),
