@@ -6,9 +6,11 @@ by season, until every place has been seen clearly; of a file only the blocks un
 
 from __future__ import annotations
 
+import contextvars
 import datetime as dt
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +23,7 @@ from tessera_core.dpixels.acquire import Catalogue, Window
 from tessera_core.dpixels.acquire.catalogue import SentinelScene
 from tessera_core.dpixels.acquire.read import AssetError, read_parts
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
-from tessera_core.errors import AcquisitionError
+from tessera_core.errors import AcquisitionError, Cancelled
 from tessera_core.grid import Grid
 from tessera_core.imagery.places import HALF, Line, PlacePictures, place_pictures
 from tessera_core.render.canvas import SEASONS
@@ -37,9 +39,12 @@ MOST_DAYS = 8
 """Days of a season that are looked at, the least cloudy first."""
 BLOCK_PX = 512
 """Rows and columns of the blocks in which archives keep their files."""
+ASKING = "Asking the archive which pictures there are…"
 _MOST_FAILED = 6
 _TIMEOUT_S = 30.0
 _WORKERS = 4
+# How often it is asked whether somebody stops.
+_LOOK_S = 0.2
 # A block of 512 x 512 pixels as it travels; days looked at and days taken of a season, a guess.
 _BLOCK_BYTES, _LOOKED, _TAKEN = 370_000, 2.5, 1.5
 
@@ -105,10 +110,11 @@ def clearest_pictures(
     if not places:
         return
     if progress is not None:
-        progress(0, len(places), f"asking {catalogue.name} for scenes")
-    scenes = _scenes(grid, places, window, catalogue, seen)
+        progress(0, len(places), ASKING)
+    scenes = _stoppable(lambda: _scenes(grid, places, window, catalogue, seen), cancelled)
     reader, done = _Reader(grid, catalogue, seen, cancelled), 0
     for group in _groups(grid, places):
+        reader.tell = functools.partial(_tell, progress, done, len(group), len(places))
         reader.look(group, _near(grid, group, scenes))
         for place in group:
             made = _made(grid, place, window)
@@ -116,7 +122,7 @@ def clearest_pictures(
                 yield place.number, made
         done += len(group)
         if progress is not None:
-            progress(done, len(places), "pictures of places")
+            progress(done, len(places), "")
     if seen.missing and not reader.read:
         raise reader.unreadable(seen.missing[0])
 
@@ -153,12 +159,15 @@ def greenness_through_year(
     if not places:
         return
     if progress is not None:
-        progress(0, len(places), f"asking {catalogue.name} for scenes")
+        progress(0, len(places), ASKING)
     reader, done = _Reader(grid, catalogue, seen, cancelled), 0
-    scenes = _scenes(grid, places, window, catalogue, seen)
+    scenes = _stoppable(lambda: _scenes(grid, places, window, catalogue, seen), cancelled)
     for group in _groups(grid, places, 0):
+        reader.tell = functools.partial(_tell, progress, done, len(group), len(places))
         found: list[dict[int, tuple[float, bool]]] = [{} for _ in group]
-        for scene in _of_each_month(_near(grid, group, scenes)):
+        taken = _of_each_month(_near(grid, group, scenes))
+        for number, scene in enumerate(taken):
+            reader.share = number / len(taken)
             reader.green(scene, group, found)
         for place, days in zip(group, found, strict=True):
             clear, cloudy = (
@@ -168,9 +177,37 @@ def greenness_through_year(
             yield place.number, clear, cloudy, place.failed <= days.keys()
         done += len(group)
         if progress is not None:
-            progress(done, len(places), "greenness of places")
+            progress(done, len(places), "")
     if seen.missing and not reader.read:
         raise reader.unreadable(seen.missing[0])
+
+
+def _stoppable[T](work: Callable[[], T], cancelled: Cancel | None) -> T:
+    """What the work gives. Who stops does not wait for a slow server: what was asked of it ends by itself, and is forgotten.
+
+    Raises:
+        Cancelled: ``cancelled`` returned true.
+    """
+    if cancelled is None:
+        return work()
+    pool = ThreadPoolExecutor(1)
+    try:
+        asked = pool.submit(contextvars.copy_context().run, work)
+        while not cancelled():
+            if wait([asked], _LOOK_S).done:
+                return asked.result()
+        raise Cancelled
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _tell(progress: Progress | None, done: int, group: int, total: int, share: float, files: int) -> None:
+    """How far it is: ``share`` of the places of a block, after so many files."""
+    if progress is not None:
+        # All are done only when they are handed over.
+        progress(
+            min(done + int(group * share), total - 1), total, f"Reading the archive's pictures, files so far: {files}…"
+        )
 
 
 def _of_each_month(scenes: Sequence[SentinelScene]) -> list[SentinelScene]:
@@ -227,6 +264,9 @@ class _Reader:
     def __init__(self, grid: Grid, catalogue: Catalogue, seen: Seen, cancelled: Cancel | None) -> None:
         self._grid, self._catalogue, self._seen, self._cancelled = grid, catalogue, seen, cancelled
         self.read = self._failed = 0
+        # How far the places at hand are, and who is told of it.
+        self.share = 0.0
+        self.tell: Callable[[float, int], None] = lambda share, files: None
 
     @staticmethod
     def unreadable(first: str) -> AcquisitionError:
@@ -238,7 +278,8 @@ class _Reader:
 
     def look(self, group: Sequence[_Place], scenes: Sequence[SentinelScene]) -> None:
         """Give places the clearest day of each season."""
-        for season, months in SEASONS.items():
+        for number, (season, months) in enumerate(SEASONS.items()):
+            self.share = number / len(SEASONS)
             of = [one for one in scenes if one.date.month in months]
             # The least cloudy first; of those that are alike, the one nearest to the middle of the season.
             middle = months[1]
@@ -313,16 +354,20 @@ class _Reader:
         Raises:
             AcquisitionError: one file after another cannot be read.
         """
+        self.tell(self.share, self.read)
         try:
-            read, _ = read_parts(
-                lambda: self._catalogue.sign(scene.assets[name]),
-                self._grid,
-                [(place.rows, place.cols) for place in places],
-                "nearest" if name == "SCL" else "bilinear",
-                label=f"{name} of {scene.id}",
-                zero_is_nodata=True,
-                cancelled=self._cancelled,
-                timeout_s=_TIMEOUT_S,
+            read, _ = _stoppable(
+                lambda: read_parts(
+                    lambda: self._catalogue.sign(scene.assets[name]),
+                    self._grid,
+                    [(place.rows, place.cols) for place in places],
+                    "nearest" if name == "SCL" else "bilinear",
+                    label=f"{name} of {scene.id}",
+                    zero_is_nodata=True,
+                    cancelled=self._cancelled,
+                    timeout_s=_TIMEOUT_S,
+                ),
+                self._cancelled,
             )
         except AssetError as error:
             self._seen.missing.append(str(error))
@@ -331,6 +376,7 @@ class _Reader:
                 raise self.unreadable(str(error)) from error
             return None
         self._failed, self.read = 0, self.read + 1
+        self.tell(self.share, self.read)
         return read
 
 

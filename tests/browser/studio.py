@@ -111,7 +111,8 @@ class Studio:
     def choose(self, box: str, option: str) -> None:
         """Choose an option of the select box of that name; a list that the page's next run has closed is opened again."""
         wanted = self.page.get_by_role("option", name=option, exact=True)
-        combobox = self.page.get_by_role("combobox", name=box, exact=True)
+        # Of one that moved, what is left of the page before stands there, disabled, until the run has ended.
+        combobox = self.page.get_by_role("combobox", name=box, exact=True, disabled=False)
 
         def listed() -> bool:
             if wanted.count() == 0 and combobox.get_attribute("aria-expanded") != "true":

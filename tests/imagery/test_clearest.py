@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tessera_core.cli import main
 from tessera_core.dpixels.acquire import catalogue, read
 from tessera_core.errors import AcquisitionError, Cancelled
 from tessera_core.grid import transformer
+from tessera_core.imagery import clearest
 from tessera_core.imagery.places import Line, PlacePictures, save_pictures
 from tessera_core.project import place_pictures as kept
 from tessera_core.project import validate
@@ -228,3 +230,23 @@ def test_a_dead_archive_is_one_sentence_and_what_came_stays(project: Project, ar
     with pytest.raises(Cancelled):
         kept.fetch_clearest(project, YEAR, quiet, lambda: True)
     assert kept.fetch_clearest(project, YEAR, quiet, never).places == 3
+
+
+def test_a_slow_archive_is_told_of_and_who_stops_does_not_wait_for_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, answered, told = threading.Event(), threading.Event(), []
+
+    def slow(*_: object, **__: object) -> None:
+        answers.wait(60)
+        answered.set()
+
+    monkeypatch.setattr(clearest, "read_parts", slow)
+    with pytest.raises(Cancelled):
+        kept.fetch_clearest(project, YEAR, lambda *now: told.append(now), lambda: len(told) > 1)
+    assert not answered.is_set()
+    answers.set()
+    assert told == [
+        (0, 3, "Asking the archive which pictures there are…"),
+        (0, 3, "Reading the archive's pictures, files so far: 0…"),
+    ]
