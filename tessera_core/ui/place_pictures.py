@@ -224,21 +224,23 @@ def _fetching(
     """A button that fetches in the background, or how far it is; what came of it stays below."""
     name = f"{fetch.__name__}|{project.key}|{year}"
     job = jobs.pool().get(name)
-    if job is not None and job.active:
-        jobs.show(job)
-        return
-    if job is not None and jobs.outcome(job):
-        # Of both samples of a year everything is fetched at once; told is of the one that is looked at.
-        fetched = place_pictures.of_sample(job.result, project, year, two_maps=two_maps)
-        for sentence in fetched.sentences():
-            st.caption(humanize.escape(relay(sentence)))
-    st.caption(about)
+    active = job is not None and job.active
+    # Of its own, so that the bar moves nothing below into its place; the button stays where it was pressed.
+    with st.container():
+        if job is not None and not active and jobs.outcome(job):
+            # Of both samples of a year everything is fetched at once; told is of the one that is looked at.
+            fetched = place_pictures.of_sample(job.result, project, year, two_maps=two_maps)
+            for sentence in fetched.sentences():
+                st.caption(humanize.escape(relay(sentence)))
+        st.caption(about)
 
-    @shell.shielded
-    def start() -> None:
-        jobs.pool().start(name, label, lambda progress, cancelled: fetch(project, year, progress, cancelled))
+        @shell.shielded
+        def start() -> None:
+            jobs.pool().start(name, label, lambda progress, cancelled: fetch(project, year, progress, cancelled))
 
-    st.button(label, icon=":material/satellite_alt:", key=f"{key}_{project.key}", on_click=start)
+        st.button(label, icon=":material/satellite_alt:", key=f"{key}_{project.key}", on_click=start, disabled=active)
+        if job is not None and active:
+            jobs.show(job)
 
 
 def keep_all(project: Project, year: int | None, page: str) -> None:
