@@ -36,7 +36,7 @@ from tessera_core.export.style import (
     write_style,
 )
 from tessera_core.export.xmltext import only_xml
-from tessera_core.gate import raster_errors
+from tessera_core.gate import open_raster, raster_errors
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import SOFTWARE, Provenance
@@ -345,9 +345,7 @@ def require_whole(part: Path) -> None:
     Raises:
         OSError: the file ends before them.
     """
-    import rasterio
-
-    with rasterio.open(part) as file:
+    with open_raster(part, error=ExportError) as file:
         height, width = file.block_shapes[0]
         # Smaller copies come first in the file; of the image the last block that is not left out ends it.
         for y in reversed(range(-(-file.height // height))):

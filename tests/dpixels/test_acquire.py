@@ -396,3 +396,25 @@ def test_a_region_file_in_metres_is_read(tmp_path: Path) -> None:
     (tmp_path / "words.geojson").write_text("not a map")
     with pytest.raises(InputError, match="not a readable"):
         read_region(tmp_path / "words.geojson")
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (
+            "'/vsicurl/http://127.0.0.1:40339/files/S0_404.tif' not recognized as being in a supported file format.",
+            "it is not a GeoTIFF",
+        ),
+        ("HTTP response code on http://127.0.0.1:50399/500/a.tif: 403", "the server refuses access"),
+        ("HTTP response code: 404", "the server has no such file"),
+        ("HTTP response code: 503", "the server fails"),
+        ("CURL error: Failed to connect to 127.0.0.1 port 40401", "no connection to the server"),
+        ("CURL error: Operation timed out after 50400 milliseconds", "the server does not answer in time"),
+        (
+            "/vsicurl/https://eodata.example/403.tif, band 1: IReadBlock failed at X offset 4, Y offset 5",
+            "the file is cut short or damaged",
+        ),
+    ],
+)
+def test_what_a_file_could_not_be_read_for_is_not_taken_from_its_address(said: str, meant: str) -> None:
+    assert read.cause_of(OSError(said)) == meant

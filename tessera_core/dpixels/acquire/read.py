@@ -7,6 +7,7 @@ raises: a broken file never turns into a wrong value.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
 FIRST_WAIT_S = 0.5
+_ADDRESS = re.compile(r"\S*(?:://|/vsi)\S*")
 
 
 def gdal_options(timeout_s: float = 60.0) -> dict[str, str]:
@@ -146,21 +148,21 @@ def read_parts(
 
 def cause_of(error: BaseException) -> str:
     """The root cause in a few words, without the address, which may carry a token."""
-    root = error.__cause__ or error
-    text = str(root)
+    # Of the address nothing counts: a port or a file's name may hold the number of a refusal.
+    text = _ADDRESS.sub("", str(error.__cause__ or error))
     for words, meaning in (
-        ("404", "the server has no such file"),
-        ("403", "the server refuses access"),
-        ("401", "the server wants a login"),
-        ("50", "the server fails"),
-        ("imed out", "the server does not answer in time"),
-        ("imeout", "the server does not answer in time"),
-        ("onnect", "no connection to the server"),
+        (r"\b404\b", "the server has no such file"),
+        (r"\b403\b", "the server refuses access"),
+        (r"\b401\b", "the server wants a login"),
+        (r"\b50\d\b", "the server fails"),
+        ("[Tt]imed out", "the server does not answer in time"),
+        ("[Tt]imeout", "the server does not answer in time"),
+        ("[Cc]onnect", "no connection to the server"),
         ("ReadEncoded", "the file is cut short or damaged"),
         ("IReadBlock", "the file is cut short or damaged"),
         ("not recognized", "it is not a GeoTIFF"),
         ("georeference", "it has no georeference"),
     ):
-        if words in text:
+        if re.search(words, text):
             return meaning
     return "the file is damaged or the connection broke"
