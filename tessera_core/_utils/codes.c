@@ -49,6 +49,7 @@ typedef struct {
     uint8_t *classes;       /* (n,): name of the largest column, or null */
     uint8_t *confidence;    /* (n,): its soft-max in percent, or null */
     float *top;             /* (n,): its value, or null */
+    float sharpness;        /* of the soft-max: logits are multiplied by it, and the largest is what it was */
 } Question;
 
 /* ---------------------------------------------------------------- the forms */
@@ -95,10 +96,10 @@ int tessera_codes_max_dim(void) { return MAX_DIM; }
 int tessera_codes_product(
         int form, int dim, int columns, int digits, const float *weights, const int8_t *planes, const int32_t *offsets,
         const float *steps, const int8_t *codes, int64_t n, const float *scales, const float *added, float *out,
-        const uint8_t *names, uint8_t *classes, uint8_t *confidence, float *top) {
+        const uint8_t *names, uint8_t *classes, uint8_t *confidence, float *top, float sharpness) {
     if (dim < 1 || dim > MAX_DIM || columns < 1 || (classes && columns > MAX_COLUMNS)) return 1;
     const Weights w = {dim, (dim + 3) / 4, columns, digits, weights, planes, offsets, steps};
-    const Question q = {codes, n, scales, added, out, names, classes, confidence, top};
+    const Question q = {codes, n, scales, added, out, names, classes, confidence, top, sharpness};
     switch (form) {
 #if defined(__x86_64__)
         case 3: answer_vnni(&q, &w); return 0;
@@ -320,9 +321,9 @@ INLINE void OWN(largest)(const Question *q, int columns, int64_t at, int count, 
         OWN(store)(top + v * LANES, best);
         memcpy(index + v * LANES, &which, BYTES);
         if (!q->confidence) continue;
-        /* The largest probability is 1 / sum(exp(logit - top)). */
+        /* The largest probability is 1 / sum(exp(sharpness (logit - top))). */
         vf sum = OWN(all)(0.0f);
-        for (int c = 0; c < columns; c++) sum += OWN(vexp)(OWN(load)(logits[c] + v * LANES) - best);
+        for (int c = 0; c < columns; c++) sum += OWN(vexp)((OWN(load)(logits[c] + v * LANES) - best) * q->sharpness);
         const vi whole = (vi)(100.0f / sum + 12582912.0f) - 0x4b400000;
         memcpy(percent + v * LANES, &whole, BYTES);
     }

@@ -110,6 +110,7 @@ class CodeProduct:
         confidence: NDArray[np.uint8] | None = None,
         top: NDArray[np.float32] | None = None,
         names: NDArray[np.uint8] | None = None,
+        temperature: float = 1.0,
     ) -> None:
         """Which column is the largest of each pixel, without the products ever being in memory.
 
@@ -119,6 +120,7 @@ class CodeProduct:
             confidence: uint8 (N,), filled with that column's soft-max in percent; None to leave it away.
             top: float32 (N,), filled with its value; None to leave it away.
             names: uint8 (K,) of the columns; None for 0, 1, 2, ...
+            temperature: products are divided by it for the soft-max, and for nothing else: no tie is made or broken.
 
         Raises:
             ValueError: an array has another shape.
@@ -128,9 +130,9 @@ class CodeProduct:
             names = np.arange(self.columns, dtype=np.uint8)
         if self._library is not None and self.columns <= _MAX_LARGEST:
             if len(codes):
-                self._call(codes, scales, added, None, names, classes, confidence, top)
+                self._call(codes, scales, added, None, names, classes, confidence, top, temperature=temperature)
             return
-        index, best, percent = largest_of(self(codes, scales, added), confidence is not None)
+        index, best, percent = largest_of(self(codes, scales, added), confidence is not None, temperature)
         classes[...] = names[index]
         if confidence is not None and percent is not None:
             confidence[...] = percent
@@ -163,6 +165,7 @@ class CodeProduct:
         added: NDArray[np.floating] | None,
         out: NDArray[np.float32] | None,
         *largest: NDArray[np.uint8] | NDArray[np.float32] | None,
+        temperature: float = 1.0,
     ) -> None:
         codes = np.ascontiguousarray(codes)
         given = [
@@ -180,6 +183,7 @@ class CodeProduct:
             *(_address(a) for a in given),
             _address(out),
             *(_address(a) for a in filled),
+            ctypes.c_float(1 / temperature),
         )
         assert not refused
 

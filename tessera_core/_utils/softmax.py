@@ -22,13 +22,14 @@ def logsumexp(logits: NDArray[np.floating], axis: int) -> NDArray[Any]:
 
 
 def largest_of(
-    logits: NDArray[np.floating], with_percent: bool
+    logits: NDArray[np.floating], with_percent: bool, temperature: float = 1.0
 ) -> tuple[NDArray[np.uint8], NDArray[Any], NDArray[np.uint8] | None]:
     """Of classes along the first axis (K, ...), at most 256: which is the first largest, its logit, its soft-max in percent.
 
     Args:
         logits: changed where ``with_percent``.
         with_percent: whether the soft-max is wanted; None is returned for it otherwise.
+        temperature: logits are divided by it for the soft-max alone.
     """
     top = logits.max(axis=0)
     index = np.zeros(top.shape, np.uint8)
@@ -38,6 +39,7 @@ def largest_of(
     if not with_percent:
         return index, top, None
     logits -= top
+    logits *= logits.dtype.type(1 / temperature)
     # The largest probability is 1 / sum(exp(logit - top)).
     total = np.exp(logits, out=logits).sum(axis=0)
     return index, top, np.rint(100 / total).astype(np.uint8)

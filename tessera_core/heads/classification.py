@@ -151,8 +151,9 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         super()._check_codes(codes, scales)
         self.map_ids()
 
-    def linear(self) -> tuple[Floats, Floats] | None:
-        """Coefficients (D, K) and intercept (K,) of a head that is ``softmax(X @ coefficients + intercept)``; None of another."""
+    def linear(self) -> tuple[Floats, Floats, float] | None:
+        """Coefficients (D, K), intercept (K,) and temperature of a head that is
+        ``softmax((X @ coefficients + intercept) / temperature)``; None of another."""
         return None
 
     def credit(self, proba: Floats, ids: NDArray[Any], truth: NDArray[Any]) -> Floats:
@@ -171,8 +172,8 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         """A copy whose probabilities are softened by ``temperature``: ``softmax(log(p) / temperature)``, see
         :func:`tessera_core.heads.temperature.temperature_scaled` (temperature scaling).
 
-        Its classes stay the same, and it is as fast as before where what it has learnt can take the temperature up. What can be
-        saved can be saved softened; ``applied_temperature_`` tells by how much.
+        The map of a linear head keeps its classes to the last pixel, and is made as fast as before. What can be saved can be saved
+        softened; ``applied_temperature_`` tells by how much.
 
         Args:
             temperature: above 1 makes it more careful, below 1 bolder.
@@ -197,7 +198,7 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         state = super().state()
         header = state.header | {"classes": self.classes_.tolist()}
         if self.applied_temperature_ != 1:
-            # Of most heads the temperature is in the arrays already.
+            # Of nested classes, and of files of linear heads until 2026, it is in the arrays already.
             header["temperature"] = {"value": self.applied_temperature_, "wrapped": self._temperature != 1}
         return State(header, state.arrays)
 

@@ -218,9 +218,11 @@ class HierarchicalHead(Head):
     def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
         """See :meth:`Head.predict_codes`; linear heads act on the codes in one product for all branchings."""
         self._check_codes(codes, scales)
-        parts = [part for head in self._heads.values() if (part := head.linear()) is not None]
-        if len(parts) < len(self._heads):
+        found = [part for head in self._heads.values() if (part := head.linear()) is not None]
+        if len(found) < len(self._heads):
             return super().predict_codes(codes, scales)
+        # What is the largest along a path hangs on how sure each branching is.
+        parts = [(coef / np.float32(t), own / np.float32(t)) for coef, own, t in found]
         ids = self.map_ids()
         classes, confidence = np.empty(len(codes), np.uint8), np.empty(len(codes), np.uint8)
         valid = valid_scales(scales)
@@ -253,7 +255,6 @@ class HierarchicalHead(Head):
         for n, head in self._heads.items():
             arrays |= {f"{n}/classes": head.classes_} | {f"{n}/{k}": v for k, v in head._arrays().items()}
         left = np.array([head._temperature for head in self._heads.values()])
-        # Linear heads have the temperature in their arrays.
         return arrays if (left == 1).all() else arrays | {"temperatures": left}
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:

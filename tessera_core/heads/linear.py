@@ -95,6 +95,10 @@ class LinearHead(Head):
     def _proba(self, X: Floats) -> NDArray[np.floating]:
         return softmax(self._logits(X), axis=1)
 
+    def scaled_proba(self, X: Floats) -> NDArray[np.floating]:
+        """See :meth:`Head.scaled_proba`."""
+        return softmax(self._logits(X) / np.float32(self._temperature), axis=1)
+
     def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
         """See :meth:`Head.predict_codes`; no float copy of the codes is made."""
         self._check_codes(codes, scales)
@@ -105,7 +109,8 @@ class LinearHead(Head):
         usable = scales if valid.all() else np.where(valid, scales, np.float32(0))
 
         def classify(part: slice) -> None:
-            product.largest(codes[part], usable[part], self.intercept_, classes[part], confidence[part], names=ids)
+            filled = classes[part], confidence[part]
+            product.largest(codes[part], usable[part], self.intercept_, *filled, None, ids, self._temperature)
 
         run_blocks(classify, len(codes), BLOCK)
         if not valid.all():
@@ -120,12 +125,9 @@ class LinearHead(Head):
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_product": None}
 
-    def linear(self) -> tuple[Floats, Floats]:
+    def linear(self) -> tuple[Floats, Floats, float]:
         """See :meth:`Head.linear`."""
-        return self.coef_, self.intercept_
-
-    def _scale_temperature(self, temperature: float) -> None:
-        self._set(self.coef_ / temperature, self.intercept_ / temperature)
+        return self.coef_, self.intercept_, self._temperature
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"coef": self.coef_, "intercept": self.intercept_}

@@ -248,7 +248,7 @@ class NeighbourhoodHead(_Around[np.uint8], Head):
         linear = self.head.linear()
         if linear is None:
             return super()._part(codes, scales, part, inside)
-        (coef, intercept), dim = linear, codes.shape[2]
+        (coef, intercept, temperature), dim = linear, codes.shape[2]
         k = coef.shape[1]
         if self._product is None:
             self._product = CodeProduct(np.concatenate([coef[:dim], coef[dim:]], axis=1))
@@ -259,7 +259,7 @@ class NeighbourhoodHead(_Around[np.uint8], Head):
         count = np.maximum(self._box(valid[None].astype(np.float32), missing), 1)
         logits = self._inner(product[:k], missing) + self._box(product[k:], missing) / count
         logits += intercept[:, None, None]
-        index, _, sure = largest_of(logits, True)
+        index, _, sure = largest_of(logits, True, temperature)
         assert sure is not None
         return self.map_ids()[index[inside]], sure[inside]
 

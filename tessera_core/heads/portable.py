@@ -261,7 +261,8 @@ def _layers(head: Head | RegressionHead) -> tuple[tuple[Layer, ...], float]:
         )
     linear = head.linear()
     if linear is not None:
-        weight, bias = (np.asarray(one, np.float32) for one in linear)
+        *layer, temperature = linear
+        weight, bias = (np.asarray(one / np.float32(temperature), np.float32) for one in layer)
         return ((np.ascontiguousarray(weight.T), bias),), head.applied_temperature_
     if state.header["head"] != "mlp":
         raise HeadError(

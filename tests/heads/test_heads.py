@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import unittest.mock
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from tessera_core._utils.int8 import kernels
 from tessera_core.errors import Cancelled, HeadError
 from tessera_core.grid import Grid
 from tessera_core.heads import HEADS, ClassMap, Scene, load_head, make_head, predict_raster, save_head
@@ -145,6 +149,27 @@ def test_a_softened_head_is_saved_softened(name, neighbourhood, tmp_path):
         assert "temperature" not in json.loads(file.metadata()["tessera"])
     assert load_head(path).head.applied_temperature_ == 1.0
     assert head.fit_at(raster, rows, cols, y[:60]).applied_temperature_ == 1.0
+
+
+@pytest.mark.parametrize("kernel", kernels())
+@pytest.mark.parametrize("neighbourhood", [1, 3])
+@given(temperature=st.floats(0.05, 20), seed=st.integers(0, 2**31))
+@settings(max_examples=6, deadline=None)
+def test_how_confidence_is_softened_moves_no_pixel(kernel, neighbourhood, temperature, seed):
+    """Not even where two classes are apart by the last digit: screen, file and command line soften by what each has learnt."""
+    rng = np.random.default_rng(seed)
+    codes, scales = rng.integers(-128, 128, (40, 40, 8), np.int8), np.full((40, 40), 0.01, np.float32)
+    raster = EmbeddingRaster(codes, scales, Grid.local((40, 40)), Provenance())
+    head = make_head("ridge", neighbourhood=neighbourhood).fit_at(
+        raster, np.arange(40), np.arange(40), np.arange(40) % 2 + 1
+    )
+    inner = head if neighbourhood == 1 else head.head
+    coef = rng.normal(size=(len(inner.coef_), 1))
+    inner._set(coef * (1 + 1e-7 * rng.normal(size=(1, 2))), np.zeros(2))
+    with unittest.mock.patch("tessera_core._utils.int8.kernels", return_value=(kernel,)):
+        plain = predict_raster(head, raster)
+        softer = predict_raster(head.temperature_scaled(temperature), raster)
+    np.testing.assert_array_equal(softer.classes, plain.classes)
 
 
 @ALL
