@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tessera_core.language import t
 from tessera_core.lessons.checks import Facts
-from tessera_core.lessons.model import Lesson
+from tessera_core.lessons.lost import COVERED, NO_DATA, TWICE, Lost, lost_labels
+from tessera_core.lessons.model import Lesson, Step
 from tessera_core.project import steps, validate
 from tessera_core.project.project import Project
 from tessera_core.project.settings import LessonProgress
@@ -15,7 +17,9 @@ def facts_of(project: Project, lesson: Lesson, progress: LessonProgress) -> Fact
     Raises:
         ProjectError: the answers of its validation cannot be read.
     """
-    counts = project.log.counts
+    counts, lost = dict(project.log.counts), lost_labels(project)
+    for label in lost:
+        counts[label.class_id] -= 1
     labels: dict[str, int] = {}
     for one in project.log.classes:
         labels[one.name.casefold()] = counts.get(one.id, 0)
@@ -29,6 +33,7 @@ def facts_of(project: Project, lesson: Lesson, progress: LessonProgress) -> Fact
     return Facts(
         labels=labels,
         labels_before=progress.labels,
+        corrected=sum(label.why == COVERED for label in lost),
         years=len(project.years),
         series=sum(reference.dpixels is not None for reference in project.embeddings.values()),
         plots=len(project.plots.labels),
@@ -42,5 +47,48 @@ def facts_of(project: Project, lesson: Lesson, progress: LessonProgress) -> Fact
 
 
 def label_count(project: Project) -> int:
-    """Labels of all classes."""
-    return sum(project.log.counts.values())
+    """Labels that were made and teach something, or did until they were corrected by later ones."""
+    return sum(project.log.counts.values()) - sum(label.why != COVERED for label in lost_labels(project))
+
+
+def lost_sentence(project: Project, lesson: Lesson, step: Step, made_before: int) -> str:
+    """What happened to the newest label that a step would count and that teaches nothing; empty where there is none.
+
+    Args:
+        project: the open one.
+        lesson: whose step it is.
+        step: that is shown.
+        made_before: labels that there were when it began.
+    """
+    parts = [] if step.check is None else list(step.check.walk())
+    wanted = {part.value["class"] for part in parts if part.name == "labels_at_least" and isinstance(part.value, dict)}
+    spelt = {name for one in wanted for name in lesson.spellings().get(one, ())}
+    added = any(part.name == "labels_added" for part in parts)
+    names = {one.id: one.name for one in project.log.classes}
+    for lost in sorted(lost_labels(project), key=lambda one: -one.since):
+        name = names.get(lost.class_id, "")
+        mine = name.casefold() in spelt
+        new = added and lost.number >= made_before and lost.why != COVERED
+        if (mine or new) and (lost.why != COVERED or lost.by):
+            return _said(lost, name, names.get(lost.by, ""))
+    return ""
+
+
+def _said(lost: Lost, name: str, other: str) -> str:
+    if lost.why == NO_DATA:
+        return t(
+            "A label of {name} lies where there is no data: it teaches nothing and does not count. Undo it (the arrow "
+            "that turns back, or Z), and click another place.",
+            name=name,
+        )
+    if lost.why == TWICE:
+        return t(
+            "Two labels of {name} lie on the same square: they count as one. Click another place, far from those.",
+            name=name,
+        )
+    return t(
+        "A label of {name} lies under a later one of {other}, so it no longer counts. Undo the later one (the arrow "
+        "that turns back, or Z), or click another place of {name}.",
+        name=name,
+        other=other,
+    )

@@ -82,6 +82,13 @@ def find(lesson_id: str) -> Lesson | None:
     return known.lessons.get(lesson_id) or known.starts.get(lesson_id)
 
 
+def following(lesson: Lesson) -> Lesson | None:
+    """The lesson of the studio that comes after one of the studio's; None after the last, a start, or a lesson of somebody else."""
+    known = list(shelf().lessons.values())
+    later = (one for one in known if one.number == lesson.number + 1 and not is_own(one))
+    return None if lesson.start or is_own(lesson) else next(later, None)
+
+
 def own_lessons() -> dict[str, Lesson]:
     """Lessons and starts that were added to this computer, by id."""
     known = shelf()
@@ -97,6 +104,12 @@ def lesson_of(project: Project) -> Lesson | None:
     """The lesson that a project is for; None where it is for none, it was put away, or the lesson is not on this computer."""
     known = project.settings.lesson
     return None if known is None or known.left else find(known.lesson)
+
+
+def guides(project: Project) -> bool:
+    """Whether a lesson says what comes next, so that the studio's own advice would be a second voice."""
+    lesson = lesson_of(project)
+    return lesson is not None and not lesson.uses_steps
 
 
 def project_name(lesson: Lesson, language: str = "") -> str:

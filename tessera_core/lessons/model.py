@@ -149,6 +149,12 @@ class Lesson:
         choices = {one.id: one.question.right for one in self.steps if one.question is not None}
         return About(step.id, frozenset(self.names), choices)
 
+    @property
+    def uses_steps(self) -> bool:
+        """Whether it speaks of the studio's own list of next steps."""
+        checked = (part.name for step in self.steps if step.check is not None for part in step.check.walk())
+        return any(step.target == "label.steps" for step in self.steps) or "step_taken" in checked
+
     def spellings(self) -> dict[str, frozenset[str]]:
         """How each name may be spelt: as in any of its languages, casefolded."""
         return {

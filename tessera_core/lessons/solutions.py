@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import InputError, LabelError
 from tessera_core.lessons.checks import About
+from tessera_core.lessons.lost import lost_labels
 from tessera_core.lessons.targets import PAGES, target
 from tessera_core.lessons.truth import Truth
 from tessera_core.project.project import Project
@@ -94,7 +95,8 @@ def label(project: Project, truth: Truth, names: Mapping[str, str], of: list[str
         near = [(int(row), int(col)) for row, col in zip(np.floor(rows), np.floor(cols), strict=True)]
         for name in of:
             known = project.log.find_class(names[name]) or project.log.add_class(names[name])
-            missing = n if more else n - project.log.counts.get(known.id, 0)
+            lost = sum(one.class_id == known.id for one in lost_labels(project))
+            missing = n if more else n - project.log.counts.get(known.id, 0) + lost
             depth = truth.depth(name)
             for row, col in near:
                 _cross_out(depth, row, col)

@@ -13,6 +13,7 @@ from tessera_core.lessons import library as lessons
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.types import Cancel, Progress
+from tessera_core.ui.lesson.panel import FOLLOW
 from tests.waiting import PATIENCE_S, run_until
 
 
@@ -55,6 +56,16 @@ def test_a_lesson_starts_in_a_project_of_its_own_and_is_gone_on_with(app: AppTes
     again = Project.open(entry.folder).settings.lesson
     assert again is not None
     assert not again.left
+
+    # The button at the end of a lesson opens the next one in a project of its own, once; later it goes on there.
+    for _ in range(2):
+        app.session_state[FOLLOW] = "how-good"
+        app.switch_page("pages/learn.py").run()
+        assert not app.exception
+        assert sorted(one.name for one in library.recent()) == [
+            "Lesson 3: Your first map",
+            "Lesson 4: How good is it really?",
+        ]
 
 
 @pytest.mark.parametrize("value", [{"lesson": "first-map", "step": "gone"}, {"lesson": "of-elsewhere", "step": "x"}])

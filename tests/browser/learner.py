@@ -99,7 +99,7 @@ class Learner:
         self.taste = taste
         self.panel = self.page.locator(".lesson-panel")
         self.bar = self.page.locator(".lesson-bar")
-        self.next = self.panel.locator(".lesson-foot .tl-primary")
+        self.next = self.panel.locator(".lesson-foot .tl-primary:not(.lesson-follow)")
 
     def begin(self) -> None:
         """Open the page Learn and start."""

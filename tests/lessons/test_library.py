@@ -182,3 +182,15 @@ def test_a_start_brings_its_classes_and_leaves_those_that_are_there(demo: librar
     assert lessons.lesson_of(project) == start
     # A teacher's colours are checked, too.
     assert all(one.colours.keys() in (set(), set(one.names)) for one in SHIPPED)
+
+
+def test_the_studios_lessons_lead_from_one_to_the_next(demo: library.DemoRegion) -> None:
+    shelf = lessons.shelf()
+    shipped = [one for one in shelf.lessons.values() if not lessons.is_own(one)]
+    assert [lessons.following(one) for one in shipped] == [*shipped[1:], None]
+    assert all(lessons.following(one) is None for one in shelf.starts.values())
+    # While one leads, the pages keep their own advice to themselves; put away, it comes back.
+    project = lessons.begin(shipped[2], demo)
+    assert lessons.guides(project)
+    lessons.leave(project)
+    assert not lessons.guides(project)

@@ -69,7 +69,7 @@ export type LessonEvent = { id?: number } & (
   | { kind: "did"; what: "used" | "seen"; target: string }
   | { kind: "answer"; step: string; choice: number }
   | { kind: "next" | "skip" | "back" | "solve"; step: string }
-  | { kind: "look" | "restart" | "leave" }
+  | { kind: "look" | "restart" | "leave" | "follow" }
 );
 
 /** What a learner thought, what the score says, and what is true: shares, and pictures as data addresses. */
@@ -113,7 +113,9 @@ export interface LessonHeader {
   here: boolean;
   address: string;
   lessons: string;
+  following: string; // the button to the next lesson, at the end of one; empty where none follows
   problem: string;
+  lost: string; // what became of a label that does not count; empty where each does
   words: Record<string, string>;
 }
 

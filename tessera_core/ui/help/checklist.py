@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.language import later, t
+from tessera_core.lessons import library as lessons
 from tessera_core.project import steps
 from tessera_core.project.project import Project
 from tessera_core.ui import shell
@@ -19,9 +20,9 @@ _SAID = {
 
 
 def show(project: Project) -> None:
-    """The list, for a project that has a map; nothing once all is done or it was put away."""
+    """The list, for a project that has a map; nothing once all is done, it was put away, or while a lesson leads."""
     known = project.settings.steps_done
-    if steps.HIDDEN in known or not steps.open_steps(project):
+    if steps.HIDDEN in known or not steps.open_steps(project) or lessons.guides(project):
         return
     lines = [
         f":gray[:material/check_box: {t(said)}]" if step in known else f":material/check_box_outline_blank: {t(said)}"

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from tessera_core.language import relay, t
+from tessera_core.lessons import library as lessons
 from tessera_core.project import steps
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project
@@ -96,7 +97,7 @@ def _panel(project: Project) -> None:
         # Here, because it is chosen here; its name on the map stays, so that what people set of that layer does.
         where = {**session.live.picture_header(), "version": f"{scene.key}|{picture}"}
         label_map.picture(key, SATELLITE, where, scene.png(picture))
-    label_map.label_panel(key)
+    label_map.label_panel(key, lessons.guides(project))
     frame.year_choice(project, "label", width="stretch", shown=True)
     canvas.choice(project, scene, "label", embedding=False)
     opened = panels.show(session, project, scene)

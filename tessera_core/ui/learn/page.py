@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from tessera_core.errors import TesseraError
@@ -14,6 +16,7 @@ from tessera_core.project.project import Project
 from tessera_core.project.settings import LessonProgress
 from tessera_core.ui import humanize, jobs, shell, state
 from tessera_core.ui.learn import own
+from tessera_core.ui.lesson.panel import FOLLOW
 
 _DEMO = "demo"
 _WAITING = "learn_waiting"
@@ -37,6 +40,7 @@ def page() -> None:
     _making()
     known = lessons.shelf()
     begun = _begun()
+    _follow(begun)
     for lesson in known.lessons.values():
         _lesson(lesson, begun.get(lesson.id))
     st.header(t("Begin with a question"), anchor=False)
@@ -122,6 +126,17 @@ def _go_on(project: Project) -> None:
     opened = state.open_project(project)
     lessons.take_up(opened)
     st.session_state[_WAITING] = ""
+
+
+def _follow(begun: Mapping[str, tuple[Project, LessonProgress]]) -> None:
+    """Open the lesson that was asked for at the end of another: where it was left, else from its first step."""
+    lesson = lessons.find(st.session_state.pop(FOLLOW, ""))
+    if lesson is None:
+        return
+    if lesson.id in begun:
+        _go_on(begun[lesson.id][0])
+        st.rerun()
+    start(lesson)
 
 
 def start(lesson: Lesson) -> None:

@@ -14,7 +14,7 @@ import streamlit as st
 from tessera_core.errors import TesseraError
 from tessera_core.language import later, relay, t
 from tessera_core.lessons import library, progress
-from tessera_core.lessons.facts import facts_of, label_count
+from tessera_core.lessons.facts import facts_of, label_count, lost_sentence
 from tessera_core.lessons.model import Lesson
 from tessera_core.lessons.targets import PAGES, TARGETS
 from tessera_core.project.project import Project
@@ -26,6 +26,7 @@ from tessera_core.ui.lesson import truth
 _SEEN = "lesson_seen"
 _GO = "lesson_go"
 _SAID = "lesson_said"
+FOLLOW = "lesson_follow"  # id of the lesson that the page Learn shall open next
 _MAX_EVENTS = 50
 _WORDS = {
     "lesson": later("Lesson"),
@@ -73,8 +74,11 @@ def show(project: Project, page: str, on_event: Callable[[], None]) -> None:
         page: address of the page that is shown.
         on_event: what the browser calls; it calls :func:`answer`.
     """
+    go = st.session_state.pop(_GO, None)
     lesson = library.lesson_of(project)
     if lesson is None:
+        if go is not None:
+            st.rerun()
         return
     known = project.settings.lesson
     assert known is not None
@@ -82,7 +86,7 @@ def show(project: Project, page: str, on_event: Callable[[], None]) -> None:
         known = progress.note(known, f"page:{page}")
     known = progress.look(lesson, known, facts_of(project, lesson, known))
     library.save(project, known)
-    if (go := st.session_state.pop(_GO, None)) is not None:
+    if go is not None:
         if go:
             st.switch_page(f"pages/{go}.py", query_params=state.query())
         st.rerun()
@@ -139,11 +143,17 @@ def _take(project: Project, lesson: Lesson, event: Mapping[str, Any]) -> None:
                 st.session_state[_GO] = page
             except TesseraError as error:
                 st.session_state[_SAID] = relay(error)
+        case "follow":
+            if (after := _after(project, lesson)) is not None:
+                st.session_state[FOLLOW] = after.id
+                st.session_state[_GO] = "learn"
         case "restart":
             library.restart(project, lesson)
             return
         case "leave":
             library.leave(project)
+            # The page's own advice comes back.
+            st.session_state[_GO] = ""
             return
     library.save(project, known)
 
@@ -185,13 +195,25 @@ def _header(project: Project, lesson: Lesson, known: LessonProgress, page: str) 
         "here": not at or at == page,
         "address": f"{at}?{query}" if at != "region" else f"./?{query}",
         "lessons": f"learn?{query}",
+        "following": _following(project, lesson) if here.last else "",
         "problem": st.session_state.get(_SAID, ""),
+        "lost": "" if here.done else lost_sentence(project, lesson, step, known.labels),
         "words": {
             **{name: t(said) for name, said in _WORDS.items()},
             **({name: t(said) for name, said in _GUIDE_WORDS.items()} if lesson.start else {}),
             "step": t("Step {number} of {of}", number=here.number, of=here.of),
         },
     }
+
+
+def _after(project: Project, lesson: Lesson) -> Lesson | None:
+    """The lesson to offer at the end; in a class the teacher says what comes next."""
+    return None if project.settings.classroom is not None else library.following(lesson)
+
+
+def _following(project: Project, lesson: Lesson) -> str:
+    after = _after(project, lesson)
+    return "" if after is None else t("Next lesson: {title}", title=after.words().title)
 
 
 def _key(project: Project) -> str:

@@ -18,6 +18,7 @@ from tessera_core.areas import pixel_counts
 from tessera_core.errors import InputError
 from tessera_core.hosting import settings
 from tessera_core.language import later, relay, t
+from tessera_core.lessons import library as lessons
 from tessera_core.project import library, registration
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster, NoData
@@ -76,6 +77,8 @@ def page() -> None:
             else t("Open a place, click a few examples of what you see, and watch the map fill in.")
             + (t(" No account and no code.") if settings().enter.by == "anyone" else "")
         )
+        # First: whoever knows the studio reads over one line, whoever does not looks no further than the first screen.
+        st.page_link("pages/learn.py", label=t("New here? Learn it in lessons of 15 minutes"), icon=":material/school:")
         _ways_to_start()
         starts.welcome()
         words.caption(
@@ -84,7 +87,6 @@ def page() -> None:
                 "map can be learnt from them with a handful of examples."
             )
         )
-        st.page_link("pages/learn.py", label=t("New here? Learn it in lessons of 15 minutes"), icon=":material/school:")
         projects.recent()
     else:
         shell.unseen_title(t("Region"))
@@ -170,7 +172,8 @@ def _summary(project: Project) -> None:
                     state.close_project()
                     st.rerun()
             if not labels:
-                st.markdown(t(_NEXT_STEPS))
+                if not lessons.guides(project):
+                    st.markdown(t(_NEXT_STEPS))
             elif sum(count > 0 for count in project.log.counts.values()) > 1:
                 checklist.show(project)
         with right:

@@ -48,9 +48,14 @@ def message(key: str) -> object:
     return None if state is None else getattr(state, "ops", None)
 
 
-def label_panel(key: str) -> None:
-    """Show the classes, layers and state of the map ``key``; call it in the container where they shall stand."""
-    data = payload.pack({"kind": "panel", "key": key})
+def label_panel(key: str, guided: bool = False) -> None:
+    """Show the classes, layers and state of the map ``key``; call it in the container where they shall stand.
+
+    Args:
+        key: the map.
+        guided: whether somebody else says what comes next, so that the panel does not.
+    """
+    data = payload.pack({"kind": "panel", "key": key, "guided": guided})
     _component()(key=f"{key}_panel", data=data)
 
 

@@ -42,7 +42,7 @@ export function start(hub, css) {
       owner.pictures.set(header.name, { header, png: picture });
       owner.view?.pictures.receive({ header, png: picture });
     } else if (kind === "panel") {
-      if (owner.header) owner.panel?.receive(owner.header);
+      owner.panel?.guide(header.guided);
     } else {
       const queue = kind === "insight" ? owner.insight.queue : owner.queue;
       // Streamlit drops triggers that are set while a component mounts; the queue waits for the next turn.

@@ -22,6 +22,7 @@ export class Panel {
     this.session = session;
     /** @type {LabelHeader | null} */
     this.header = null;
+    this.guided = false;
     this.scoreOpen = false;
     this.issuesShown = "";
     this.classes = new ClassList(session);
@@ -63,11 +64,19 @@ export class Panel {
     if (this.session.panel === this) this.session.panel = null;
   }
 
+  /** @param {boolean} guided whether a lesson says what comes next */
+  guide(guided) {
+    this.guided = guided;
+    if (this.session.header) this.receive(this.session.header);
+  }
+
   /** @param {LabelHeader} header */
   receive(header) {
     this.header = header;
     this.toldVersion ??= header.version;
-    this.hint.hidden = !header.hint;
+    // Until two classes are labelled the hint is the next step; later it says why there is no map, and stays.
+    const begun = header.classes.filter(({ count }) => count).length > 1;
+    this.hint.hidden = !header.hint || (this.guided && !begun);
     this.hint.textContent = header.hint;
     this.fillClasses();
     this.receiveInsight();

@@ -46,7 +46,9 @@ export class LessonPanel {
     this.done = el("p", { class: "lesson-done" });
     this.hint = el("details", { class: "lesson-hint" });
     this.problem = el("p", { class: "lesson-problem", role: "alert" });
+    this.lost = el("p", { class: "lesson-problem", role: "status" });
     this.next = button("tl-primary", () => this.step("next"));
+    this.follow = button("tl-primary lesson-follow", () => this.outbox.push({ kind: "follow" }));
     this.back = button("lesson-quiet", () => this.step("back"));
     this.show = button("lesson-quiet", () => this.showTarget());
     this.solve = button("lesson-quiet", () => this.step("solve"));
@@ -68,11 +70,12 @@ export class LessonPanel {
       this.way,
       this.done,
       this.problem,
+      this.lost,
       this.hint,
       el("div", { class: "lesson-more" }, this.show, this.solve, this.skip),
       el("div", { class: "lesson-end" }, this.lessons, this.restart, this.leave),
     );
-    this.foot = el("div", { class: "lesson-foot" }, this.back, this.next);
+    this.foot = el("div", { class: "lesson-foot" }, this.back, this.next, this.follow);
     this.panel = el("aside", { class: "lesson-panel" }, this.bar, this.body, this.foot);
     this.panel.onkeydown = (event) => {
       if (event.key !== "Escape" || this.memory.folded) return;
@@ -140,8 +143,12 @@ export class LessonPanel {
       this.say(header.told);
       this.fold(false);
     }
+    // A click that does not count is told at once, also where the panel is folded.
+    const told = header.lost !== "" && header.lost !== before?.lost;
+    if (told) this.fold(false);
     this.arrange();
     if (solved && header.waits) this.done.scrollIntoView({ block: "nearest" });
+    else if (told) this.lost.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {LessonHeader} header */
@@ -165,6 +172,8 @@ export class LessonPanel {
     this.done.hidden = !this.done.textContent;
     this.problem.textContent = header.problem;
     this.problem.hidden = !header.problem;
+    this.lost.textContent = header.lost;
+    this.lost.hidden = !header.lost;
     const hint = header.done ? "" : header.hint;
     this.hint.hidden = !hint;
     if (this.hint.dataset.step !== header.step) {
@@ -173,6 +182,7 @@ export class LessonPanel {
       this.hint.replaceChildren(el("summary", {}, words.hint), el("p", {}, ...bold(hint)));
     }
     set(this.next, words.next, !header.last, !header.done);
+    set(this.follow, header.following, header.following !== "");
     set(this.back, words.back, header.number > 1);
     set(this.show, words.show, header.here && header.selector !== "" && !header.done);
     set(this.solve, words.solve, header.solvable && !header.done);
