@@ -24,6 +24,7 @@ from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint, save_
 from tessera_core.models.zoo import file_sha256
 from tessera_core.pretrain import prepare
 from tessera_core.pretrain.config import DataSettings, PretrainConfig
+from tessera_core.pretrain.halves import taught_blocks
 from tessera_core.pretrain.pixels import PixelSet, Series, pack_pixels
 from tessera_core.pretrain.trainer import Trainer
 
@@ -33,7 +34,6 @@ SIMULATED, REAL_A_BATCH, BATCH = 147456, 32, 256
 WARM, STEPS, SCHEDULED, RATE, WARM_RATE = 120, 1000, 2400, 4e-4, 1.5e-3
 # The average of every tenth step's weights over the last so many steps, and its share beside the first weights.
 AVERAGED, EVERY, SHARE = 200, 10, 0.35
-BLOCK = 0.3  # degrees; blocks of ground of one colour of a chessboard take part
 
 
 def main() -> None:
@@ -111,7 +111,7 @@ def composites(pixels: PixelSet, rng: np.random.Generator) -> PixelSet:
 def real_half(path: Path, max_s2: int, max_s1: int) -> PixelSet:
     """The pixels of every second block of ground, without their labels."""
     with np.load(path) as file:
-        rows = np.flatnonzero(np.floor(file["lonlat"] / BLOCK).astype(int).sum(1) % 2 == 0)
+        rows = np.flatnonzero(taught_blocks(file["lonlat"]))
         order = [list(file["bands"]).index(band) for band in S2_BANDS]
         s2, mask, doy = file["s2"][rows][..., order], file["mask"][rows], file["doy"]
     none = Series(np.zeros((len(rows), 0, 2), np.int16), np.zeros(0, int))

@@ -110,6 +110,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.py:NAME",
         help="real: an encoder of your own code to compare, too, which is run (docs/howto/extend.md); several times for several",
     )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="real: tell how far each method is ahead of this one, too, with the same head, such as 'monthly medians' or "
+        "another encoder; several times for several",
+    )
+    parser.add_argument(
+        "--unseen-half",
+        action="store_true",
+        help="real: judge only on the ground that no training of studio-nano read (docs/studio-nano.md): every second block of "
+        "0.3 degree, of a tile every second field",
+    )
     parser.add_argument("--field", help="real: column of the class in tables")
     parser.add_argument(
         "--shares",
@@ -270,8 +284,10 @@ def _real(args: argparse.Namespace, encoders: list[Any], progress: Any) -> dict[
     setting = real.Setting(args.hold_out, _counts(args), real.DRAWS if args.seeds is None else args.seeds)
     heads = [name.strip() for name in args.heads.split(",") if name.strip()]
     chosen = [place.only(only) if only else place for place in places]
-    joined = not args.no_joined
-    return real.run(chosen, encoders, args.out, setting, heads=heads, joined=joined, progress=progress)
+    if args.unseen_half:
+        chosen = [labelled.unseen_half(place) for place in chosen]
+    options = {"heads": heads, "joined": not args.no_joined, "against": args.against}
+    return real.run(chosen, encoders, args.out, setting, **options, progress=progress)
 
 
 def report(result: dict[str, Any]) -> str:

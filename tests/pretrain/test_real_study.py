@@ -19,6 +19,7 @@ from tessera_core.dpixels.tile import S2_BANDS
 from tessera_core.errors import InputError, LabelError, TileError
 from tessera_core.inference.external import PixelYears, checked
 from tessera_core.models.checkpoint import load_checkpoint
+from tessera_core.pretrain import halves
 from tessera_core.pretrain.studies import labelled, peers, real
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
@@ -254,6 +255,44 @@ def test_a_method_that_is_better_everywhere_has_an_interval_above_zero(place: la
     assert twin["verdict"][0]["as_good"] == ["poor"]
 
 
+def test_methods_are_compared_with_a_named_one_under_the_same_head(place: labelled.RealPlace) -> None:
+    setting = real.Setting("cells", (1, 5), 4)
+    truth = np.tile(place.reference.y, (4, 2, 1)).astype(np.uint8)
+    half = np.where(np.random.default_rng(2).random(truth.shape) < 0.6, truth, 3 - truth).astype(np.uint8)
+    some = half.copy()
+    some[:, 1] = truth[:, 1]
+    said = {"new, means": ("embedding", some), "old, means": ("embedding", half), "old, forest": ("raw", truth)}
+    told = real.summary(place, said, setting, ["old"])["ahead"]
+    ours = {(row["of"], row["labels"]): row for row in told if row["method"] == "new, means"}
+    assert [ours["old", n]["difference"] > 0.2 for n in (1, 5, "mean")] == [False, True, True]
+    assert ours["old", 1]["interval"] == [0, 0]
+    assert ours["old", 5]["interval"][0] > 0.2
+    assert ours["old", "mean"]["difference"] == pytest.approx(ours["old", 5]["difference"] / 2, abs=1e-4)
+    assert ours["the best raw method", 5]["difference"] == 0
+    # Nothing is compared with itself, and the raw method is the rival of all others.
+    assert {(row["of"], row["method"]) for row in told} == {
+        ("old", "new, means"),
+        ("the best raw method", "new, means"),
+        ("the best raw method", "old, means"),
+    }
+
+
+def test_the_half_that_no_training_read_is_every_second_block_or_field(place: labelled.RealPlace) -> None:
+    other = labelled.unseen_half(place)
+    assert set(np.floor(other.xy / 0.3).astype(int).sum(1) % 2) == {1}
+    assert len(other) + halves.taught_blocks(place.xy).sum() == len(place)
+    codes = np.zeros((24, 24), int)
+    codes[2:9, 2:9], codes[2:7, 12:16], codes[14:18, 2:6] = 7, 7, 7
+    codes[14:22, 12:22] = 9
+    taught = halves.taught_ground(codes)
+    # Of three fields of 7 the middle one is read; the one field of 9 is judged. Ground beside judged fields is not read.
+    assert taught[2:7, 12:16].all()
+    assert not taught[2:9, 2:9].any()
+    assert not taught[14:18, 2:6].any()
+    assert not taught[13:23, 11:23].any()
+    assert 0 < taught[codes == 0].sum() < (codes == 0).sum() / 2
+
+
 # ------------------------------------------------------------------ peers
 
 
@@ -368,6 +407,11 @@ def test_the_command_reads_a_folder_and_tells_mistakes(tmp_path: Path, file: Pat
     assert "monthly medians, class means" in capsys.readouterr().out
     assert main(["study", "real", "--out", str(tmp_path / "o")]) == 2
     assert main(["study", "labels", str(file), "--out", str(tmp_path / "o")]) == 2
+    both = [*words, "--heads", "means", "--no-joined", "--unseen-half", "--against"]
+    assert main([*both, "theirs"]) == 0
+    assert "ahead of theirs, points" in capsys.readouterr().out
+    assert main([*both, "ours"]) == 2
+    assert "nothing called 'ours' to compare with; there are studio-nano, theirs," in capsys.readouterr().err
     assert main([*words[:-1], "none"]) == 2
     assert main([*words, "--heads", "magic"]) == 2
 

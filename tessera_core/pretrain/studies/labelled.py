@@ -28,6 +28,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.model import LabelClass
 from tessera_core.labels.tables import Places, Sheet, places_of, read_sheet
+from tessera_core.pretrain.halves import judged_fields, taught_blocks
 from tessera_core.types import Floats
 
 # Ground that is held out as one where pixels lie apart, in parts of a degree.
@@ -116,6 +117,13 @@ class RealPlace:
         reference = replace(old, rows=rows, cols=cols, y=y, groups=groups, classes=classes)
         vectors = {name: values[keep] for name, values in self.vectors.items()}
         return replace(self, reference=reference, xy=self.xy[keep], vectors=vectors)
+
+
+def unseen_half(place: RealPlace) -> RealPlace:
+    """The pixels on ground that no training of ours read: see :mod:`tessera_core.pretrain.halves`."""
+    where, labels = place.lonlat, place.reference
+    keep = judged_fields(labels.y, labels.groups) if where is None else ~taught_blocks(where)
+    return place._kept(keep, list(labels.classes))
 
 
 def read_places(

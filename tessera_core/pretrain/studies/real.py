@@ -6,9 +6,7 @@ that an interrupted study goes on, a new encoder costs only its own part, and in
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path, write_json, write_text
-from tessera_core._utils.csvcells import quoted_row
 from tessera_core._utils.npy import load_npy
 from tessera_core.dpixels.seasons import monthly_statistics, seasonal_statistics, standardised
 from tessera_core.errors import InputError, TileError
@@ -29,7 +26,7 @@ from tessera_core.pretrain.pixels import pack_tile
 from tessera_core.pretrain.studies.labelled import RealPlace
 from tessera_core.pretrain.studies.peers import HEADS, deal, predicted
 from tessera_core.pretrain.studies.scenes import embed
-from tessera_core.pretrain.studies.tables import mean_sd, table
+from tessera_core.pretrain.studies.telling import BEST_RAW, as_csv, draw_figure, markdown
 from tessera_core.raster import dequantise
 from tessera_core.types import Floats, Progress
 
@@ -39,8 +36,8 @@ if TYPE_CHECKING:
 COUNTS = (1, 5, 10, 50)
 DRAWS = 20
 HOLD_OUT = ("auto", "zones", "cells", "fields")
-# Fields are few, so most of them teach; of cells there are hundreds.
-FIELD_FOLDS = 4
+# Fields are few, so most of them teach, unless they are too few for that; of cells there are hundreds.
+FIELD_FOLDS, FEWEST_FOLDS = 4, 2
 # What intervals are drawn from: ground and draws of labels, both with replacement.
 RESAMPLED = 1000
 # Pixels of a place that are judged: more change the second figure of a score by nothing and cost as many predictions.
@@ -77,7 +74,7 @@ class Setting:
     Attributes:
         hold_out: ``"zones"``: the ground is cut in two, north from south in one draw and west from east in the next, and each
             side is taught by the other. ``"cells"`` and ``"fields"``: whole groups of a place, dealt anew in each draw to two
-            or four parts, each taught by the others. ``"auto"``: fields where a place has them, else zones.
+            to four parts, each taught by the others. ``"auto"``: fields where a place has them, else zones.
         counts: labels a class, each a part of the next.
         draws: of labels, and of parts.
         seed: of everything random.
@@ -190,7 +187,23 @@ def parts_of(place: RealPlace, setting: Setting, draw: int) -> NDArray[np.intp]:
     if how == "zones":
         along = place.xy[:, (draw + 1) % 2]
         return (along > np.median(along)).astype(np.intp)
-    return deal(place.reference.y, place.reference.groups, FIELD_FOLDS if how == "fields" else 2, rng)
+    return deal(place.reference.y, place.reference.groups, folds_of(place) if how == "fields" else 2, rng)
+
+
+def folds_of(place: RealPlace) -> int:
+    """In how many parts fields are dealt: four, or two where a class has fewer than four fields."""
+    y, groups = place.reference.y, place.reference.groups
+    fewest = min(len(np.unique(groups[y == k])) for k in np.unique(y))
+    return FIELD_FOLDS if fewest >= FIELD_FOLDS else FEWEST_FOLDS
+
+
+def _usable(place: RealPlace, setting: Setting) -> RealPlace:
+    """The classes with enough ground to teach by some of it and judge by other; of two classes with few fields, both."""
+    if setting.of(place) == "fields":
+        many = place.with_fields_for(FIELD_FOLDS)
+        if len(np.unique(many.reference.y)) > 1:
+            return many
+    return place.with_fields_for(FEWEST_FOLDS)
 
 
 def labels_of(
@@ -241,6 +254,7 @@ def run(
     *,
     heads: Sequence[str] = ("means", "logistic"),
     joined: bool = True,
+    against: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Compare on all places; writes ``real.json``, ``real.md``, ``real.csv`` and ``real.png`` to ``out``.
@@ -252,15 +266,17 @@ def run(
         setting: how.
         heads: keys of :data:`~tessera_core.pretrain.studies.peers.HEADS`, on every feature; the forest on raw statistics only.
         joined: whether to join embeddings with seasonal statistics.
+        against: features by name, with which every other one is compared, too, under the same head.
         progress: ``(done, total, message)``; units are methods on a place.
 
     Returns:
         JSON object: ``setting``, and ``places``, each with its name, pixels, classes, what is held out, and ``rows``: for each
         method and number of labels the mean and deviation of macro-F1 over draws, a 95 % interval over ground and draws, and
-        the difference to the best raw method at that number, with its interval; and a ``verdict`` for each number.
+        the difference to the best raw method at that number, with its interval; ``ahead``: such differences to the best raw
+        method and to each of ``against``, for each number of labels and their mean; and a ``verdict`` for each number.
 
     Raises:
-        InputError: a head is not known, or a place has fewer than two classes that can be taught and judged.
+        InputError: a head or a feature is not known, or a place has fewer than two classes that can be taught and judged.
     """
     setting, out = setting or Setting(), Path(out)
     for head in heads:
@@ -268,7 +284,7 @@ def run(
             raise InputError(f"There is no head {head!r} in this study; there are {', '.join(HEADS)}.")
     told, done = [], 0
     some = [one.at_most(MOST_PIXELS, setting.seed) for one in places]
-    usable = [one.with_fields_for(FIELD_FOLDS if setting.of(one) == "fields" else 2) for one in some]
+    usable = [_usable(one, setting) for one in some]
     for before, place in zip(places, usable, strict=True):
         if len(np.unique(place.reference.y)) < 2:
             raise InputError(
@@ -277,6 +293,11 @@ def run(
     total = 1
     for place in usable:
         features = features_of(place, encoders, joined, out / "kept")
+        for one in against:
+            if one not in (names := [feature.name for feature in features]):
+                raise InputError(
+                    f"{place.name} has nothing called {one!r} to compare with; there are {', '.join(names)}."
+                )
         methods = [(f, h) for f in features for h in heads if h != "forest" or f.kind == "raw"]
         total = len(methods) * len(usable)
         said = {}
@@ -288,7 +309,7 @@ def run(
                 _keep(path, judge(place, feature, head, setting))
             said[f"{feature.name}, {HEADS[head]}"] = (feature.kind, np.array(load_npy(path, TileError)))
             done += 1
-        told.append(summary(place, said, setting))
+        told.append(summary(place, said, setting, against))
     result: dict[str, Any] = {"setting": asdict(setting), "encoders": {e.name: _print_of(e) for e in encoders}}
     result["places"] = told
     result["table"] = markdown(result)
@@ -336,7 +357,12 @@ def macro_f1(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((each * there).sum(-1) / np.maximum(there.sum(-1), 1))
 
 
-def summary(place: RealPlace, said: Mapping[str, tuple[Kind, NDArray[np.uint8]]], setting: Setting) -> dict[str, Any]:
+def summary(
+    place: RealPlace,
+    said: Mapping[str, tuple[Kind, NDArray[np.uint8]]],
+    setting: Setting,
+    against: Sequence[str] = (),
+) -> dict[str, Any]:
     """The rows of one place; see :func:`run`.
 
     Intervals resample whole groups of ground and draws of labels together, the same ones for every method: that other ground
@@ -386,7 +412,40 @@ def summary(place: RealPlace, said: Mapping[str, tuple[Kind, NDArray[np.uint8]]]
         "held_out": setting.of(place),
         "classes": {names[k]: int((y == k).sum()) for k in np.unique(y).tolist()},
         "rows": rows,
+        "ahead": _ahead(means, samples, kinds, setting.counts, against),
     }
+
+
+def _ahead(
+    means: Mapping[str, NDArray[np.float64]],
+    samples: Mapping[str, NDArray[np.float64]],
+    kinds: Mapping[str, Kind],
+    counts: Sequence[int],
+    against: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Differences of every method to its rivals, for each number of labels and their mean: ``labels`` is a number or ``"mean"``.
+
+    The rival is the best raw method at that number, and each feature of ``against`` under the method's own head.
+    """
+    raw = [name for name in means if kinds[name] == "raw"]
+    best = [max(raw, key=lambda one: float(means[one][at])) for at in range(len(counts))]
+    told = []
+    for of in (BEST_RAW, *against):
+        for name in means:
+            feature, _, head = name.rpartition(", ")
+            rival = best if of == BEST_RAW else [f"{of}, {head}"] * len(counts)
+            if (of == BEST_RAW and name in raw) or feature == of or not set(rival) <= set(means):
+                continue
+            each = np.stack([samples[name][at] - samples[rival[at]][at] for at in range(len(counts))])
+            points = np.array([means[name][at] - means[rival[at]][at] for at in range(len(counts))])
+            for labels, point, drawn in zip(
+                (*counts, "mean"), (*points, points.mean()), (*each, each.mean(0)), strict=True
+            ):
+                low, high = np.percentile(drawn, [2.5, 97.5])
+                interval = [round(float(low), 4), round(float(high), 4)]
+                row = {"of": of, "method": name, "labels": labels, "difference": round(float(point), 4)}
+                told.append({**row, "interval": interval})
+    return told
 
 
 def _verdict(
@@ -409,85 +468,3 @@ def _verdict(
         more = f" and {len(equal) - 2} more" if len(equal) > 2 else ""
         sentence = f"{said}; not certainly better than {', '.join(equal[:2])}{more}."
     return {"labels": count, "best": best, "as_good": equal, "sentence": sentence}
-
-
-# ---------------------------------------------------------------------------------------------------------------- telling
-
-
-def markdown(result: Mapping[str, Any]) -> str:
-    """Two tables a place: macro-F1, and what each method is ahead of the best raw one, in points with a 95 % interval."""
-    counts = result["setting"]["counts"]
-    parts = []
-    for place in result["places"]:
-        methods = list(dict.fromkeys(row["method"] for row in place["rows"]))
-        rows = {(row["method"], row["labels"]): row for row in place["rows"]}
-        best = {n: max((rows[m, n]["macro_f1"], m) for m in methods)[1] for n in counts}
-        told, ahead = [], []
-        for method in methods:
-            cells = [mean_sd(rows[method, n]["scores"]) for n in counts]
-            told.append([method, *(f"**{c}**" if best[n] == method else c for n, c in zip(counts, cells, strict=True))])
-            if rows[method, counts[0]]["kind"] != "raw":
-                ahead.append([method, *(_points(rows[method, n]) for n in counts)])
-        classes = ", ".join(f"{name} {count}" for name, count in place["classes"].items())
-        parts.append(f"{place['name']}: {place['pixels']} pixels ({classes}), {place['held_out']} held out\n")
-        parts.append(table(["labels a class", *map(str, counts)], told))
-        parts.append(table(["ahead of the best raw method, points", *map(str, counts)], ahead))
-        parts.append("\n".join(one["sentence"] for one in place["verdict"]) + "\n")
-    return "\n".join(parts)
-
-
-def _points(row: Mapping[str, Any]) -> str:
-    low, high = (100 * one for one in row["difference_interval"])
-    return f"{100 * row['difference'] + 0.0:+.1f} [{low:+.1f}, {high:+.1f}]"
-
-
-def as_csv(result: Mapping[str, Any]) -> str:
-    """One line for each place, method and number of labels."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    header = (
-        "place held_out method kind labels_a_class draws macro_f1 sd low high best_raw difference diff_low diff_high"
-    )
-    writer.writerow(header.split())
-    for place in result["places"]:
-        for row in place["rows"]:
-            spread = round(float(np.std(row["scores"])), 4)
-            first = [place["name"], place["held_out"], row["method"], row["kind"], row["labels"], len(row["scores"])]
-            second = [row["macro_f1"], spread, *row["interval"], row["best_raw"], row["difference"]]
-            writer.writerow(quoted_row([*first, *second, *row["difference_interval"]]))
-    return file.getvalue()
-
-
-def draw_figure(result: Mapping[str, Any], path: str | Path) -> None:
-    """Macro-F1 by number of labels, a panel a place and a line a method, its interval behind it.
-
-    Raises:
-        ExportError: the picture cannot be written.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    places, counts = result["places"], result["setting"]["counts"]
-    figure = Figure(figsize=(5.4 * len(places), 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    handles: dict[str, Any] = {}
-    for number, place in enumerate(places):
-        axes = figure.add_subplot(1, len(places), number + 1)
-        methods = list(dict.fromkeys(row["method"] for row in place["rows"]))
-        for order, method in enumerate(methods):
-            rows = [row for row in place["rows"] if row["method"] == method]
-            style = {"embedding": "-", "joined": "-.", "raw": ":"}[rows[0]["kind"]]
-            (line,) = axes.plot(counts, [r["macro_f1"] for r in rows], style, marker="o", ms=3, color=f"C{order % 10}")
-            low, high = zip(*(r["interval"] for r in rows), strict=True)
-            axes.fill_between(counts, low, high, color=line.get_color(), alpha=0.07, lw=0)
-            handles.setdefault(method, line)
-        axes.set_xscale("log")
-        axes.set_xticks(list(counts), [str(n) for n in counts])
-        axes.minorticks_off()
-        axes.set_title(f"{place['name']}, {place['held_out']} held out", fontsize=10)
-        axes.set_xlabel("labels a class")
-        axes.set_ylabel("macro-F1")
-        axes.grid(alpha=0.3)
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=2, fontsize=8)
-    with atomic_path(path) as part:
-        figure.savefig(part, dpi=120, metadata={"Software": "tessera-studio"})
