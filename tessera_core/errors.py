@@ -29,6 +29,7 @@ class Hint(StrEnum):
     PLOTS = "plots"
     PACKS = "packs"
     GENERATE = "generate"
+    MAPS = "maps"
 
 
 class TesseraError(Exception):

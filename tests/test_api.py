@@ -32,6 +32,7 @@ from tessera_core.grid import Grid
 from tessera_core.heads import load_head
 from tessera_core.labels.raster_points import raster_points
 from tessera_core.project.demo import DEMO_CLASSES, DemoRegion
+from tessera_core.project.tile_maps import map_tiles
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.region import Region
@@ -79,7 +80,10 @@ def names(region: DemoRegion) -> dict[str, Any]:
         {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [r]}, "properties": {}} for r in rings
     ]
     fields.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
-    return {"tessera": tessera, "region": region, "raster": one, "labels": labels, "made": made, "fields": fields}
+    tiles = fields.with_name("tiles")
+    map_tiles(region.embeddings[2024], made.save_head(fields.with_name("head.safetensors")), tiles)
+    known = {"tessera": tessera, "region": region, "raster": one, "labels": labels, "made": made}
+    return {**known, "fields": fields, "tiles": tiles}
 
 
 # -------------------------------------------------------------------- the face

@@ -31,6 +31,7 @@ from tessera_core.api.maps import load_head as load_head
 from tessera_core.api.maps import make_head as make_head
 from tessera_core.api.maps import map_classes as map_classes
 from tessera_core.api.maps import map_values as map_values
+from tessera_core.api.maps import open_maps as open_maps
 from tessera_core.api.maps import write_map as write_map
 from tessera_core.api.polygons import find_fields as find_fields
 from tessera_core.api.polygons import zones as zones

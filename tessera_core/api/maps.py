@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tessera_core.assess.reference import Reference
     from tessera_core.assess.regression import RegressionSamples
     from tessera_core.heads import Head, HeadChoice, RegressionHead, SavedHead
+    from tessera_core.project.map_folders import MapFolder
     from tessera_core.project.maps import MappedChange, MappedClasses, MappedValues
     from tessera_core.project.regress import RegressionChoice, RegressionScore
 
@@ -179,6 +180,29 @@ def change(
         mask[stable.rows, stable.cols] = True
     layer = detect_change(first, second, stable=mask, seed=seed, progress=progress, cancelled=cancelled)
     return MappedChange(layer, first, second)
+
+
+def open_maps(folder: str | os.PathLike[str]) -> MapFolder:
+    """A folder of maps that ``tessera map --tiles`` or ``tessera change --tiles`` made, as one; no pixel is read.
+
+    Args:
+        folder: that holds ``NAME.tif`` and ``NAME.json`` of each tile.
+
+    Returns:
+        ``tiles``, ``legend``, ``areas()`` over all tiles as the app and ``tessera info`` say them, ``at(lon, lat)``, and in
+        ``failed`` tiles that cannot be read.
+
+    Raises:
+        InputError: there are no such maps.
+
+    Example:
+        >>> maps = tessera.open_maps(tiles)
+        >>> maps.areas()[1].hectares == made.areas()[1].hectares
+        True
+    """
+    from tessera_core.project import map_folders
+
+    return map_folders.open_maps(os.fspath(folder))
 
 
 def write_map(

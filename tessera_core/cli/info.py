@@ -98,6 +98,7 @@ def describe(name: str) -> list[Item]:
 def _folder(path: Path) -> list[Item]:
     from tessera_core.dpixels.tile import find_tiles
     from tessera_core.errors import TileError
+    from tessera_core.project.map_notes import holds_maps
     from tessera_core.project.project import Project
     from tessera_core.sources.local.open import find_pieces
 
@@ -123,6 +124,8 @@ def _folder(path: Path) -> list[Item]:
             items.append(_piece(piece))
         except InputError as error:
             damaged.append(Failure(str(piece.path), str(error)))
+    if not items and holds_maps(path):
+        return [_map_folder(path)]
     known = {Path(item["path"]).resolve() for item in items}
     for file in sorted(path.iterdir()):
         kind = _KINDS.get(file.suffix.lower())
@@ -148,6 +151,29 @@ def _folder(path: Path) -> list[Item]:
     for failure in dict.fromkeys(damaged):
         items[-1].setdefault("failed", []).append(failure.to_json())
     return items
+
+
+def _map_folder(path: Path) -> Item:
+    """Maps that were made tile by tile, as one: not a thousand items."""
+    from tessera_core.project.map_folders import open_maps
+
+    maps = open_maps(path)
+    names = {c.id: c.name for c in maps.legend}
+    areas = maps.areas()
+    return {
+        "path": str(path),
+        "kind": "map-folder",
+        "tiles": len(maps.tiles),
+        "systems": maps.systems,
+        "classes": [
+            {"id": i, "name": names[i], "pixels": area.pixels, "share": area.share, "hectares": area.hectares}
+            for i, area in areas.items()
+            if i
+        ],
+        "no_data": areas[0].pixels if 0 in areas else 0,
+        "text": maps.sentences(),
+        "failed": [failure.to_json() for failure in maps.failed],
+    }
 
 
 # -------------------------------------------------------------------- files

@@ -22,6 +22,7 @@ from tessera_core.hosting import hosted
 from tessera_core.periods import is_period, period
 from tessera_core.project.folders import new_folder
 from tessera_core.project.home import RecentProject, projects_home, recent_projects, remember
+from tessera_core.project.map_notes import holds_maps
 from tessera_core.project.project import Project
 from tessera_core.project.project_files import SUFFIX
 from tessera_core.project.references import EmbeddingRef, WantedEmbeddings, known_here
@@ -112,7 +113,14 @@ def _look_for_rasters(path: Path) -> Identified:
         sorted(entry for entry in top.iterdir() if entry.is_dir() and _is_year(entry.name)) if top.is_dir() else []
     )
     if not by_year:
-        raster = open_embeddings(path)
+        try:
+            raster = open_embeddings(path)
+        except InputError as error:
+            if not holds_maps(path):
+                raise
+            raise InputError(
+                f"{path.name} holds maps that were made tile by tile, and no embeddings.", hint=Hint.MAPS
+            ) from error
         return Identified(path.stem, ((raster.provenance.year, path, raster),))
     rasters: list[tuple[int | None, Path, EmbeddingRaster]] = []
     failed: list[Failure] = []

@@ -4,12 +4,17 @@ be as many as there are places and each as large as a region, need not be kept f
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tessera_core._utils.partial import Failure
 from tessera_core.areas import MappedArea
+from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
-from tessera_core.project.place_maps import PlaceMap, PlaceMaps
+from tessera_core.project.place_maps import PlaceMaps
 from tessera_core.project.places import Place
 from tessera_core.render import palette
 from tessera_core.render.display import MAX_PIXELS, DisplayGrid
@@ -74,14 +79,18 @@ def views_of(made: PlaceMaps) -> PlaceViews:
     """What is shown of the maps of all places, each of which is drawn once here."""
     colours = {c.id: c.color for c in made.legend}
     most = max(MAX_PIXELS // max(len(made.maps), 1), _LEAST_PIXELS)
-    views = tuple(PlaceView(one.place, one.made.areas(), _picture(one, most, colours)) for one in made.maps)
+    views = tuple(
+        PlaceView(one.place, one.made.areas(), on_earth(one.made.classes, one.made.grid, colours, most))
+        for one in made.maps
+    )
     return PlaceViews(tuple(made.sentences()), made.legend, views, made.areas(), made.failed)
 
 
-def _picture(one: PlaceMap, most: int, colours: dict[int, str]) -> Picture | None:
-    display = DisplayGrid(one.made.grid, most)
+def on_earth(classes: NDArray[np.uint8], grid: Grid, colours: Mapping[int, str], most: int) -> Picture | None:
+    """The picture of a map, uint8 (H, W) on ``grid``, of some ``most`` pixels; None where it lies nowhere on Earth."""
+    display = DisplayGrid(grid, most)
     if display.frame != "mercator":
         return None
-    png = palette.encode(display.warp(one.made.classes), colours)
+    png = palette.encode(display.warp(classes), colours)
     version = hashlib.blake2b(png + repr(display.bounds).encode(), digest_size=12).hexdigest()
-    return Picture(png, display.bounds, one.made.grid.bounds_lonlat, version)
+    return Picture(png, display.bounds, grid.bounds_lonlat, version)

@@ -38,6 +38,7 @@ from tessera_core.errors import Cancelled, ExportError, InputError, RasterError
 from tessera_core.export.change import CLASSES
 from tessera_core.grid import Grid
 from tessera_core.periods import period
+from tessera_core.project.map_notes import CHANGE
 from tessera_core.project.plan import CHANGE_US, Planned
 from tessera_core.project.tile_maps import noted, pieces_of, require_ours, sizes, vouched, write_virtual, write_whole
 from tessera_core.raster import EmbeddingRaster
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from tessera_core.sources.local.reader import Piece
 
 # Of what lies in the folder: shares that write another one would wait for each other's files.
-FORMAT = "tessera-change-tile/2"
 SCENE, JUDGED, MEASURED = "scene.npz", "judged.npz", ".measured"
 _LOCK = ".change.lock"
 # Of the names of a tile's maps: what changed, and p-values.
@@ -140,7 +140,7 @@ def change_tiles(
         (out / MEASURED).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"Cannot create the folder {out}: {error.strerror or error}.") from error
-    digest = _digest(pairs, seed, FORMAT)
+    digest = _digest(pairs, seed, CHANGE)
     with alone(out / _LOCK, passing=True):
         _scene_of(pairs, out, digest, seed)
 
@@ -576,7 +576,7 @@ def _write_share(
         write_json(
             out / f"{pair.name}.json",
             {
-                "format": FORMAT,
+                "format": CHANGE,
                 "made_of": _made_of(digest, rate),
                 "grid": pair.grid.to_json(),
                 "pixels": int(found[1] + found[2]),

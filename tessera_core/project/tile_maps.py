@@ -28,6 +28,7 @@ from tessera_core.export.vrt import write_vrt
 from tessera_core.gate import open_raster, read_bytes
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
+from tessera_core.project.map_notes import CLASSES
 from tessera_core.project.plan import MAP_US, Planned
 from tessera_core.types import Cancel, Progress
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from tessera_core.heads import SavedHead
     from tessera_core.sources.local.reader import Piece
 
-FORMAT = "tessera-map-tile/1"
 # Folder of notes on tiles that could not be mapped, for the other shares, which would wait for them.
 FAILED = ".failed"
 _LOCK = ".maps.lock"
@@ -272,7 +272,7 @@ def _map_one(
     write_json(
         out / f"{piece.name}.json",
         {
-            "format": FORMAT,
+            "format": CLASSES,
             "made_of": _made_of(piece, digest, confidence),
             "grid": raster.grid.to_json(),
             "shape": list(raster.shape),

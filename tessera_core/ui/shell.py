@@ -54,6 +54,7 @@ _PAGES = {
     Hint.LABELS: ("label", later("Label some places")),
     Hint.PLOTS: ("continuous", later("Bring field plots")),
     Hint.PACKS: ("data", later("Open a pack")),
+    Hint.MAPS: ("data", later("See the maps of a folder")),
     Hint.GENERATE: ("generate", later("Make embeddings")),
 }
 # On a phone the line above every page is one line; the page Region has it in full.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +19,12 @@ from tessera_core.ui import humanize, jobs, shell, state, tables
 from tessera_core.ui.compare.context import PAGE
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import Layer, MapContent, MapLook, Marker
+from tessera_core.ui.legend import legend
 
 if TYPE_CHECKING:
     from tessera_core.project.place_views import Picture, PlaceViews
 
 _MAP = "compare_places"
-_CHIPS = """<style>
-.place-legend { display: flex; flex-wrap: wrap; gap: 4px 14px; font-size: 0.85rem; }
-.place-legend i { display: inline-block; width: 12px; height: 12px; margin-right: 5px; border-radius: 3px; vertical-align: -1px; }
-</style>"""
 
 
 def show(project: Project) -> None:
@@ -104,8 +100,7 @@ def _on_earth(made: PlaceViews, pictures: dict[int, Picture]) -> None:
         lon, lat = (west + east) / 2, (south + north) / 2
         markers.append(Marker(str(number), lon=lon, lat=lat, label=name, text=t("Click to open it")))
     # One for all pictures, and so not a layer's own.
-    chips = [f"<span><i style='background:{c.color}'></i>{html.escape(c.name)}</span>" for c in made.legend]
-    st.html(f"{_CHIPS}<div class='place-legend'>{''.join(chips)}</div>")
+    legend(made.legend)
     view_map.view_map(
         _MAP,
         None,

@@ -16,7 +16,8 @@ from tessera_core.project import library
 from tessera_core.sources.remote import cache
 from tessera_core.ui import humanize, shell, speech, state, tables
 from tessera_core.ui.classroom import by_files
-from tessera_core.ui.data import packs
+from tessera_core.ui.components import view_map
+from tessera_core.ui.data import maps, packs
 
 _LIMIT, _TABLE = "data_limit", "data_table"
 
@@ -37,8 +38,11 @@ def page() -> None:
         with shell.plain_errors():
             by_files.panel("data")
         return
+    view_map.loader()
     with shell.plain_errors():
         _cache()
+    with shell.plain_errors():
+        maps.panel()
     with shell.plain_errors():
         packs.panel()
     with shell.plain_errors():
