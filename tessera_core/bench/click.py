@@ -5,6 +5,8 @@ runs from the browser's own time stamp of the pointer event to the second animat
 drawn, which is after the frame that shows it: event, web socket, label log on disk, fit, prediction of every pixel,
 picture, transport, decoding and painting are all in it.
 
+Each click is taken apart where it passes the web socket, so that one sees whether the browser or the server takes the time.
+
 Clicks in quick succession are measured, and clicks with pauses as people make them: then the score, the next places and the
 doubts are being worked out beside the map when the next click comes.
 
@@ -51,12 +53,29 @@ WARM_UP = 5
 # Milliseconds between a click and the next: at once; a pause in which nothing is asked yet; and one after which the work beside
 # the map has begun. The second tells what the pause costs by itself: processors and caches that went to sleep.
 AT_ONCE_MS, SHORT_PAUSE_MS, PAUSE_MS = 150, 550, 1100
+# Of a click: the event until its message leaves the browser, until the first message of the answer is there, until the last, and
+# until the map is on the screen.
+PARTS = ("until_sent", "until_answered", "answer", "until_painted")
 
 # Opens the app that a measurement starts.
 TOKEN = secrets.token_urlsafe(24)
 
 # Whether a place of the screen is bare map, not a tool, a card or the mark of a suggested place.
 _BARE = "([x, y]) => !window.benchMap.getRootNode().elementFromPoint(x, y)?.closest('.tl-control')"
+# When messages leave the browser and come in, for the parts of a click.
+_LISTEN = """
+  window.benchSent = [];
+  window.benchCame = [];
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (...given) {
+    window.benchSent.push(performance.now());
+    if (!this.benchHeard) {
+      this.benchHeard = true;
+      this.addEventListener("message", () => window.benchCame.push(performance.now()));
+    }
+    return send.apply(this, given);
+  };
+"""
 _FIND = """() => {
   const find = (root) => {
     for (const node of root.querySelectorAll("*")) {
@@ -67,11 +86,17 @@ _FIND = """() => {
   };
   const map = (window.benchMap = find(document));
   window.benchTimes = {};
-  let pressed = [];
+  const pressed = [];
   window.addEventListener("pointerdown", (event) => pressed.push(event.timeStamp), true);
   let acked = Number(map.dataset.shownAck ?? 0);
   map.addEventListener("tl-shown", ({ detail }) => {
-    for (; acked < detail.ack; acked++) window.benchTimes[acked + 1] = detail.at - pressed.shift();
+    for (; acked < detail.ack; acked++) {
+      const from = pressed.shift();
+      const sent = window.benchSent.find((at) => at >= from) ?? from;
+      const came = window.benchCame.filter((at) => at > sent && at <= detail.at);
+      const [first, last] = came.length ? [came[0], came[came.length - 1]] : [detail.at, detail.at];
+      window.benchTimes[acked + 1] = [detail.at - from, sent - from, first - sent, last - first, detail.at - last];
+    }
   });
 }"""
 
@@ -259,6 +284,7 @@ def _browser(chromium: str | None) -> Iterator[Any]:
 
 def _measure_one(browser: Any, url: str, truth: np.ndarray, clicks: int, seed: int) -> dict[str, Any]:
     page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.add_init_script(_LISTEN)
     try:
         page.goto(url, timeout=120_000)
         page.wait_for_selector(".tl-root[data-shown] canvas.leaflet-image-layer", timeout=300_000)
@@ -288,9 +314,9 @@ def _measure_one(browser: Any, url: str, truth: np.ndarray, clicks: int, seed: i
     return {
         "pixels": int(truth.size),
         "clicks": clicks,
-        **_summary(times),
-        "with_short_pauses": _summary(rested[1::2]),
-        "with_pauses": _summary(rested[2::2]),
+        **_parted(times),
+        "with_short_pauses": _parted(rested[1::2]),
+        "with_pauses": _parted(rested[2::2]),
         "quick_clicks": QUICK_CLICKS,
         "quick_clicks_kept": kept,
         "quick_clicks_settled_s": round(settled, 2),
@@ -319,8 +345,13 @@ def _measure_peer(browser: Any, home: Path, size: int, truth: np.ndarray, clicks
     }
 
 
-def _click_through(page: Any, box: Any, rng: np.random.Generator, done: int, pauses: Sequence[int]) -> list[float]:
-    """Click places and wait for each map, then for a pause of so many milliseconds; ``done`` clicks came before. Milliseconds."""
+def _click_through(
+    page: Any, box: Any, rng: np.random.Generator, done: int, pauses: Sequence[int]
+) -> list[list[float]]:
+    """Click places and wait for each map, then for a pause of so many milliseconds; ``done`` clicks came before.
+
+    Of each the milliseconds from the event to the map on the screen, and their :data:`PARTS`.
+    """
     times = []
     for number, pause in enumerate(pauses, done + 1):
         page.keyboard.press(str(1 + number % CLASSES))
@@ -338,6 +369,12 @@ def _bare_place(page: Any, box: Any, rng: np.random.Generator) -> tuple[float, f
         y = box["y"] + rng.uniform(0.15, 0.85) * box["height"]
         if page.evaluate(_BARE, [x, y]):
             return x, y
+
+
+def _parted(clicks: list[list[float]]) -> dict[str, Any]:
+    """Summary of clicks, and the median of each part."""
+    parts = {name: round(statistics.median(click[n] for click in clicks), 1) for n, name in enumerate(PARTS, 1)}
+    return _summary([click[0] for click in clicks]) | {"parts_ms": parts}
 
 
 def _summary(times: list[float]) -> dict[str, float]:
