@@ -83,6 +83,7 @@ h1.tessera-title { position: absolute; width: 1px; height: 1px; padding: 0; over
 /* Streamlit puts its side bar at the left, wherever a language begins. */
 html[dir="rtl"] [data-testid="stApp"] { direction: ltr; }
 html[dir="rtl"] :is([data-testid="stMainBlockContainer"], [data-testid="stSidebarContent"]) { direction: rtl; }
+html[dir="rtl"] [data-testid="stMainBlockContainer"] [data-testid="stElementContainer"] { text-align: right; }
 /* A finger hovers over nothing, so the tools of a table are always there: not on the text above it. */
 @media (hover: none) { [data-testid="stElementContainer"]:has([data-testid="stDataFrame"]) { margin-top: 1.75rem; } }
 /* Where there is little room, the map and what stands beside it have it, not the margin. */

@@ -25,6 +25,7 @@ _OWN_WORDS = (
     later("Drag and drop a file here"),
     later("Drag and drop files here"),
     later("{size} per file"),
+    later("{n} more"),
     later("Choose an option"),
     later("Choose options"),
     later("No options to select"),

@@ -7,6 +7,7 @@ import "./page.js";
 import { within } from "../../tessera_core/ui/components/lesson/assets/finding.js";
 import { attributes, between, SHAPES } from "../../tessera_core/ui/components/lesson/assets/motion.js";
 import { Spotlight } from "../../tessera_core/ui/components/lesson/assets/spotlight.js";
+import { USED } from "../../tessera_core/ui/components/shared/assets/used.js";
 
 /** @type {import("../../tessera_core/ui/components/messages.js").MovingPicture} */
 const picture = {
@@ -92,5 +93,10 @@ test("what is pressed counts by its selector, also where the ring has not found 
   pressed("label.score");
   assert.deepEqual(done, []);
   pressed("label.places");
+  assert.deepEqual(done, ["used label.places"]);
+  // A key, or a button on the map, does the same.
+  done.length = 0;
+  for (const target of ["label.layer.classes", "label.places"])
+    spotlight.usedElsewhere(new CustomEvent(USED, { detail: target }));
   assert.deepEqual(done, ["used label.places"]);
 });

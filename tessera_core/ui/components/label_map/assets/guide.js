@@ -2,6 +2,7 @@
 // tour began, whatever is found meanwhile.
 
 import { el } from "../../shared/assets/dom.js";
+import { used } from "../../shared/assets/used.js";
 import { indices } from "../../shared/assets/wire.js";
 import { t } from "../../shared/assets/words.js";
 import { cardButton, classChip, closeButton } from "./chips.js";
@@ -132,6 +133,7 @@ export class Guide {
     const { header } = this.insight;
     const found = kind === "next" ? header?.next : header?.issues;
     if (!header || !found?.length) return;
+    if (kind === "next") used("label.places");
     this.session.selection.clear();
     this.session.endSearch();
     this.kind = kind;

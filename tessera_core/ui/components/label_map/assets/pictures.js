@@ -1,6 +1,7 @@
 // The pictures of the labelling map: static ones, those that were worked out, and the class map with its confidence, whose
 // palette is rewritten here.
 
+import { used } from "../../shared/assets/used.js";
 import { decode, indices, recolour, rgb } from "../../shared/assets/wire.js";
 import { t } from "../../shared/assets/words.js";
 
@@ -287,7 +288,10 @@ export class Pictures {
     const layer = this.memory.layers.classes;
     const { guide } = this.session.insight;
     if (guide.place) guide.peek();
-    else layer.on = !layer.on;
+    else {
+      layer.on = !layer.on;
+      used("label.layer.classes");
+    }
     this.view.keep();
     this.arrange();
     this.session.panel?.fillLayers();
@@ -299,6 +303,7 @@ export class Pictures {
     const { canvas } = this.session.insight.header ?? {};
     if (!canvas || !this.view.header?.pictures.includes("truecolour")) return;
     layers.truecolour.on = !layers.truecolour.on;
+    used("label.layer.truecolour");
     if (!layers.truecolour.on) layers.pca.on = true;
     const { title, sentence } = layers.truecolour.on ? canvas.satellite : canvas.embedding;
     this.view.say(`${title}. ${sentence}`);

@@ -184,7 +184,7 @@ export class LessonPanel {
     set(this.next, words.next, !header.last, !header.done);
     set(this.follow, header.following, header.following !== "");
     set(this.back, words.back, header.number > 1);
-    set(this.show, words.show, header.here && header.selector !== "" && !header.done);
+    set(this.show, words.show, header.here && header.selector !== "" && (header.waits || !header.done));
     set(this.solve, words.solve, header.solvable && !header.done);
     set(this.skip, words.skip, !header.done && !header.last);
     set(this.restart, words.restart, true);
@@ -314,9 +314,13 @@ export class LessonPanel {
   }
 
   showTarget() {
-    this.spotlight.show();
+    const { header } = this;
     if (!this.wide.matches) this.fold(true);
-    if (this.header && !find(this.header.selector)) this.say(this.word("hidden"));
+    const at = find(header?.selector ?? "");
+    // What is done has no ring any more, and is shown to whoever wants to do it once more.
+    if (header?.done && at) this.spotlight.scroll(at);
+    else this.spotlight.show();
+    if (!at) this.say(this.word("hidden"));
   }
 
   /**

@@ -1,6 +1,7 @@
 // The spotlight: a ring around the control that a step speaks of. It follows the control and catches no click.
 
 import { el } from "../../shared/assets/dom.js";
+import { USED } from "../../shared/assets/used.js";
 import { find, within } from "./finding.js";
 
 const SEARCH = 350; // milliseconds between two looks for the control
@@ -9,6 +10,8 @@ const USES = ["click", "pointerup", "change", "input", "keydown"];
 const PASSING = ["Tab", "Escape", "Shift", "Control", "Alt", "Meta"]; // keys that only pass by
 const TRIES = 4; // times the control is brought into sight, because the page may still be arranging itself
 const AROUND = 5; // pixels between the control and the ring
+const EFFECT = 250; // milliseconds after a layer was switched until the map is brought into sight
+const MAP = '[data-kind="map"] .tl-box';
 
 export class Spotlight {
   /**
@@ -31,6 +34,8 @@ export class Spotlight {
     this.frame = 0;
     this.onUse = (/** @type {Event} */ event) => this.use(event);
     for (const kind of USES) document.addEventListener(kind, this.onUse, true);
+    this.onUsed = (/** @type {Event} */ event) => this.usedElsewhere(event);
+    document.addEventListener(USED, this.onUsed);
     this.follow = () => {
       this.frame = requestAnimationFrame(this.follow);
       this.place();
@@ -41,6 +46,7 @@ export class Spotlight {
   destroy() {
     cancelAnimationFrame(this.frame);
     for (const kind of USES) document.removeEventListener(kind, this.onUse, true);
+    document.removeEventListener(USED, this.onUsed);
     this.ring.remove();
   }
 
@@ -115,7 +121,28 @@ export class Spotlight {
   use(event) {
     const { selector } = this;
     if (!selector || (event instanceof KeyboardEvent && PASSING.includes(event.key))) return;
-    if (event.composedPath().some((one) => one instanceof Element && one.matches(selector)))
-      this.did("used", this.target);
+    if (!event.composedPath().some((one) => one instanceof Element && one.matches(selector))) return;
+    this.did("used", this.target);
+    // On a phone the list of layers is below the map: what switching one does could not be seen from there.
+    if (event.type === "click" && this.target.startsWith("label.layer.")) setTimeout(() => this.effect(), EFFECT);
+  }
+
+  /**
+   * What was done by a key, or a button on the map, counts as the control's own.
+   * @param {Event} event
+   */
+  usedElsewhere(event) {
+    if (this.selector && event instanceof CustomEvent && event.detail === this.target) this.did("used", this.target);
+  }
+
+  /** Brings the map into sight where most of it is out of sight. */
+  effect() {
+    const map = find(MAP);
+    if (!map) return;
+    const { top, bottom } = map.getBoundingClientRect();
+    const { height } = this.room();
+    if (Math.min(bottom, height) - Math.max(top, 0) > Math.min(bottom - top, height) / 2) return;
+    map.style.scrollMarginTop = "72px";
+    map.scrollIntoView({ block: "start", behavior: "instant" });
   }
 }

@@ -4,7 +4,9 @@
 const UPLOAD = '[data-testid="stFileUploaderDropzone"]';
 const HINT = '[data-testid="stFileUploaderDropzoneInstructions"]';
 const CHOICE = '[data-testid="stSelectbox"] input, [data-testid="stMultiSelect"] input';
+const REST = '[data-testid="stTopNavSection"]'; // pages for which a narrow window has no room
 const SIZE = / per file$/;
+const MORE = /^(\d+) more$/;
 
 /**
  * What stands for a text of Streamlit's; null where it is none of these.
@@ -14,6 +16,8 @@ const SIZE = / per file$/;
  */
 export function inLanguage(text, words) {
   if (Object.hasOwn(words, text)) return words[text];
+  const [, n] = MORE.exec(text) ?? [];
+  if (n && words["{n} more"]) return words["{n} more"].replace("{n}", n);
   const each = words["{size} per file"];
   return each && SIZE.test(text) ? each.replace("{size}", text.replace(SIZE, "")) : null;
 }
@@ -50,6 +54,7 @@ export class OwnWords {
       // The list of files that were chosen stands beside these.
       for (const part of place.querySelectorAll(`:scope > span, :scope > span button, ${HINT}`)) this.inside(part);
     }
+    for (const rest of document.querySelectorAll(REST)) this.inside(rest);
     for (const input of document.querySelectorAll(CHOICE)) {
       if (!(input instanceof HTMLInputElement)) continue;
       const said = inLanguage(input.placeholder, this.words);
