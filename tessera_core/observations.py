@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent as in_percent
+
 FILE = "observations.npy"
 CHANNELS = 6
 OPTICAL, ASCENDING, DESCENDING = range(3)
@@ -228,4 +230,4 @@ def percent(share: float) -> str:
     """
     if 0 < share < 0.001:
         return "less than 0.1 %"
-    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
+    return f"{in_percent(share, 1 if 0 < share < 0.1 else 0)} %"

@@ -88,6 +88,7 @@ def certify(
     """
     from tessera_core.assess.designs import from_csv
     from tessera_core.errors import LabelError
+    from tessera_core.labels.sampling import label_pixels
     from tessera_core.labels.text import read_text
     from tessera_core.project.asked import Promise
     from tessera_core.project.certified import asked_for, certified_part, write_certified
@@ -99,7 +100,9 @@ def certify(
     asked_for(Validation(None, map.grid, read), most_wrong, risk)
     promise = Promise(most_wrong=most_wrong, risk=risk)
     current = Validation(None, map.grid, read, promise=promise).on_map(map.classes)
-    part = certified_part(current, map.classes, map.confidence)
+    # A head saved earlier no longer knows which pixels taught it.
+    labelled = map.labels or label_pixels((), map.grid)
+    part = certified_part(current, map.classes, map.confidence, labelled)
     if out is not None:
         write_certified(Path(out), part, map.classes, map.confidence, current, map.provenance)
     return part

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.intervals import mean_interval, ratio_intervals
 from tessera_core.errors import LabelError
 
@@ -130,7 +131,8 @@ class Assessment:
 
 
 def _percent(share: AreaEstimate) -> str:
-    return f"{100 * share.value:.0f} % (95 % sure: {100 * share.low:.0f} to {100 * share.high:.0f} %)"
+    value, low, high = percent(share.value), percent(share.low), percent(share.high)
+    return f"{value} % (95 % sure: {low} to {high} %)"
 
 
 def _amount(area: AreaEstimate) -> str:

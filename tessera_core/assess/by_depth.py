@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent as in_percent
 from tessera_core.assess.area import AreaEstimate, ratio_of
 from tessera_core.assess.designs import Sample
 from tessera_core.observations import ELBOW, percent
@@ -40,6 +41,7 @@ class DepthPart:
     @property
     def sentence(self) -> str:
         """For people."""
+        value, low, high = in_percent(self.right.value), in_percent(self.right.low), in_percent(self.right.high)
         if self.places < LEAST_PLACES:
             return (
                 f"Seen clearly {'fewer than' if self.seldom else 'at least'} {ELBOW} times ({percent(self.share)} of the map): "
@@ -47,8 +49,7 @@ class DepthPart:
             )
         return (
             f"Seen clearly {'fewer than' if self.seldom else 'at least'} {ELBOW} times ({percent(self.share)} of the map): right "
-            f"at {100 * self.right.value:.0f} % (95 % sure: {100 * self.right.low:.0f} to {100 * self.right.high:.0f} %), from "
-            f"{self.places} places."
+            f"at {value} % (95 % sure: {low} to {high} %), from {self.places} places."
         )
 
 

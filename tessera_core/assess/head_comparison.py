@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.crossfit import HeldOut, hold_out
 from tessera_core.assess.samples import Samples
 from tessera_core.errors import HeadError, LabelError
@@ -114,4 +115,4 @@ def _loss(held: HeldOut) -> NDArray[np.float64]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{percent(share)} %"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.crossfit import HeldOut, effective_sample_size, hold_out, predict_folds, spatial_groups
 from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
 from tessera_core.assess.origins import Weighed, by_origin, right_elsewhere
@@ -335,7 +336,7 @@ def _name(samples: Samples, class_id: int) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{percent(share)} %"
 
 
 def _count(n: int, what: str) -> str:

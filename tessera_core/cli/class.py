@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core._utils.partial import left_out_lines
+from tessera_core._utils.percents import percent
 from tessera_core.cli.paths import Input, Output, Role
 
 if TYPE_CHECKING:
@@ -219,4 +220,4 @@ def _map_lines(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{percent(share, 1)} %"

@@ -24,6 +24,9 @@ from tessera_core.cli.paths import Declared, Input, Output
 from tessera_core.cli.years import add_year
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tessera_core.assess.area import Assessment
     from tessera_core.project.project import Project
     from tessera_core.project.validate import Validation
 
@@ -222,7 +225,7 @@ def _grade(project: Project, year: int | None, args: argparse.Namespace) -> dict
     if kept is not None:
         sentences.append(f"The earlier places and answers are kept as {kept.name}.")
     assessed = graded.assess()
-    sentences += assessed.sentences(names, "ha" if grid.georeferenced else "pixels")
+    sentences += assessed.sentences(names, validate.unit_of(graded))
     sentences += validate.taught_sentences(project, graded)
     return {
         "places": len(found.sample),
@@ -339,37 +342,69 @@ def _show(project: Project, known: Validation, args: argparse.Namespace) -> dict
         told = [f"{known.seen} of {len(known.sample)} places were looked at.", *two_maps.sentences(known)]
         found = two_maps.verdict(known)
         result = {"seen": known.seen, "places": len(known.sample), "verdict": None if found is None else vars(found)}
+        told += validate.taught_sentences(project, known)
         return result | {"sentences": [*told, *two_maps.left_out_sentences(known)]}
+    drawn, classes, told = _on_todays_map(project, known)
     names = {c.id: c.name for c in project.log.classes}
-    sentences = [f"{known.seen} of {len(known.sample)} places were looked at."]
+    result: dict[str, Any] = {"seen": known.seen, "places": len(known.sample), "unit": validate.unit_of(known)}
+    sentences = [f"{known.seen} of {len(known.sample)} places were looked at.", *told]
     try:
-        assessed = known.assess()
-        sentences += assessed.sentences(names, "ha" if known.grid.georeferenced else "pixels")
+        assessed = drawn.assess()
+        sentences += assessed.sentences(names, validate.unit_of(known))
+        sentences += _accuracies(assessed, names)
+        result |= _estimates(assessed, names)
     except LabelError as error:
         sentences.append(str(error))
     sentences += validate.taught_sentences(project, known)
-    sentences += _by_depth(project, known)
-    sentences += second.sentences(known)
-    sentences += stopping.sure_sentences(known)
-    return {"seen": known.seen, "places": len(known.sample), "sentences": sentences}
+    sentences += _by_depth(project, drawn, classes)
+    sentences += second.sentences(drawn)
+    sentences += stopping.sure_sentences(drawn)
+    return result | {"sentences": sentences}
 
 
-def _by_depth(project: Project, known: Validation) -> list[str]:
-    """Accuracy where ground was seen rarely and where it was seen well; nothing where nobody counted, or they are away."""
-    from tessera_core.assess.by_depth import accuracy_by_depth
+def _accuracies(found: Assessment, names: dict[int, str]) -> Iterator[str]:
+    """A line for each class, as the table of the page has it."""
+    from tessera_core.export.report.words import share_text
+    from tessera_core.project.report import estimate
+
+    yield "Of the ground mapped as a class, how much is it; of the class on the ground, how much is mapped so (95 % sure):"
+    for one in found.classes:
+        users, producers = (share_text(estimate(share)) for share in (one.users, one.producers))
+        yield f"  {names.get(one.id, str(one.id))}: right of mapped {users}, found {producers}"
+
+
+def _estimates(found: Assessment, names: dict[int, str]) -> dict[str, Any]:
+    """The numbers behind them, as the report has them."""
+    import msgspec
+
+    from tessera_core.project.report import checked_class, estimate
+
+    classes = [checked_class(one, found.total_area, names, None) for one in found.classes]
+    return {"overall": msgspec.to_builtins(estimate(found.overall)), "classes": msgspec.to_builtins(classes)}
+
+
+def _on_todays_map(project: Project, known: Validation) -> tuple[Validation, Any, list[str]]:
+    """The sample as the page has it, on the map as it is now, with its classes (H, W); or as it was drawn, and why."""
     from tessera_core.errors import TesseraError
-    from tessera_core.sources.local.open import open_embeddings
 
     try:
-        raster = open_embeddings(project.embeddings_path(known.year), year=known.year)
+        classes, _ = _mapped(project, known.year)
+        return known.on_map(classes), classes, []
     except TesseraError as error:
-        return [str(error)]
-    if raster.observations is None or raster.shape != known.grid.shape:
+        return known, None, [f"{error} What follows is of the map from which the places were drawn."]
+
+
+def _by_depth(project: Project, known: Validation, classes: Any) -> list[str]:
+    """Accuracy where ground was seen rarely and where it was seen well; nothing where nobody counted, or there is no map."""
+    from tessera_core.assess.by_depth import accuracy_by_depth
+    from tessera_core.sources.local.open import open_embeddings
+
+    if classes is None:
         return []
-    mapped, least = raster.valid(), project.settings.least_seen
-    if least is not None:
-        mapped &= ~raster.seldom_seen(least)
-    return [part.sentence for part in accuracy_by_depth(known.sample, raster.observations[..., 0], mapped)]
+    seen = open_embeddings(project.embeddings_path(known.year), year=known.year).observations
+    if seen is None:
+        return []
+    return [part.sentence for part in accuracy_by_depth(known.sample, seen[..., 0], classes > 0)]
 
 
 def _compare(project: Project, year: int | None, args: argparse.Namespace) -> dict[str, Any]:
@@ -421,6 +456,7 @@ def _legend(args: argparse.Namespace) -> list[tuple[str, str]] | None:
 
 def _certify(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.labels.sampling import label_pixels
     from tessera_core.project import validate
     from tessera_core.project.certified import asked_for, certified_part, write_certified
     from tessera_core.project.classify import map_project
@@ -434,7 +470,7 @@ def _certify(project: Project, known: Validation, args: argparse.Namespace) -> d
     raster = open_embeddings(project.embeddings_path(known.year), year=known.year)
     made = map_project(project, raster, known.year, progress=ConsoleProgress("map")).map
     current = known.on_map(made.classes)
-    part = certified_part(current, made.classes, made.confidence)
+    part = certified_part(current, made.classes, made.confidence, label_pixels(project.log.labels, current.grid))
     result: dict[str, Any] = {"sentences": part.sentences(), "out": None}
     if part.found is not None:
         found = part.found

@@ -12,7 +12,7 @@ The rooms below the pages know no language: they say what they have to say, erro
 
 from __future__ import annotations
 
-from tessera_core.language.numbers import day_text, localized, numeral
+from tessera_core.language.numbers import day_text, localized, numeral, percentage
 from tessera_core.language.speaking import (
     ENGLISH,
     LANGUAGES,
@@ -45,6 +45,7 @@ __all__ = [
     "later",
     "localized",
     "numeral",
+    "percentage",
     "phrases",
     "relay",
     "t",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from tessera_core._utils.percents import percent
 from tessera_core.language.marks import marked
 from tessera_core.language.speaking import current, later, t
 
@@ -41,6 +42,17 @@ def numeral(value: float, spec: str = "") -> str:
     '1.234,5'
     """
     return localized(format(value, spec))
+
+
+def percentage(share: float, digits: int = 0) -> str:
+    """A share, 0 to 1, in percent and without the sign (:func:`tessera_core._utils.percents.percent`), as the language writes it.
+
+    >>> from tessera_core.language import using
+    >>> with using("de"):
+    ...     percentage(0.996)
+    '99,6'
+    """
+    return localized(percent(share, digits))
 
 
 def localized(text: str) -> str:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from tessera_core._utils.percents import percent as whole_percent
+
 Share = Annotated[float, msgspec.Meta(gt=0, lt=0.5)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Text = Annotated[str, msgspec.Meta(max_length=200)]
@@ -53,6 +55,7 @@ class TwoMaps(msgspec.Struct, frozen=True, kw_only=True):
         compared, differing: pixels in which both name a class, and of these, not the same.
         risk: how often one may be called better though none is.
         planned: whether the number of places was settled beforehand: no verdict before all are answered, and a sharper one then.
+        taught: places that lay on labels of the project when they were drawn; unset where none did.
     """
 
     first: ComparedMap
@@ -63,6 +66,7 @@ class TwoMaps(msgspec.Struct, frozen=True, kw_only=True):
     differing: Annotated[int, msgspec.Meta(ge=1)]
     risk: Share = 0.05
     planned: bool = False
+    taught: Count | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def share(self) -> float:
@@ -74,7 +78,7 @@ def percent(share: float) -> str:
     """A share in percent for a sentence, without the sign: whole percents, and two digits below ten.
 
     Example:
-        >>> percent(0.25), percent(0.025)
-        ('25', '2.5')
+        >>> percent(0.25), percent(0.025), percent(0.997)
+        ('25', '2.5', '99.7')
     """
-    return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"
+    return whole_percent(share) if share >= 0.1 else f"{100 * share:.2g}"

@@ -20,7 +20,7 @@ from tessera_core.export.geotiff import write_class_map
 from tessera_core.labels.model import LabelClass
 from tessera_core.language import later
 from tessera_core.project.asked import Promise, percent
-from tessera_core.project.validate import Validation
+from tessera_core.project.validate import Pixels, Validation, taught_by
 from tessera_core.provenance import Provenance
 from tessera_core.types import Bools, Bytes
 
@@ -44,6 +44,8 @@ class CertifiedPart:
         moved: whether the map is another one than that from which the places were drawn.
         pixels: of the part.
         hectares: of it; None where the map has no place on Earth.
+        taught: places that also taught the map.
+        of: places of the sample.
         more: further places after which something would likely be certified, were the answers as they are; None where 8 times as
             many would not do, or something is certified.
     """
@@ -55,6 +57,8 @@ class CertifiedPart:
     pixels: int = 0
     hectares: float | None = None
     more: int | None = None
+    taught: int = 0
+    of: int = 0
 
     @property
     def any(self) -> bool:
@@ -63,6 +67,18 @@ class CertifiedPart:
 
     def sentences(self) -> list[str]:
         """For people, the promise first."""
+        return [*self._promised(), *self.taught_sentences()]
+
+    def taught_sentences(self) -> list[str]:
+        """What places that also taught the map do to the promise; nothing where none is made."""
+        if not self.taught or not self.any:
+            return []
+        return [
+            f"{self.taught} of {self.of} places also taught the map; as it may be right there more often than elsewhere, the "
+            "promise may not hold."
+        ]
+
+    def _promised(self) -> list[str]:
         wrong, risk = percent(self.asked.most_wrong), percent(self.asked.risk)
         if self.open:
             return [
@@ -106,13 +122,16 @@ class CertifiedPart:
         return lines
 
 
-def certified_part(current: Validation, classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> CertifiedPart:
+def certified_part(
+    current: Validation, classes: NDArray[np.uint8], confidence: NDArray[np.uint8], labelled: Pixels
+) -> CertifiedPart:
     """The certified part of a map.
 
     Args:
         current: on this map (:meth:`~tessera_core.project.validate.Validation.on_map`).
         classes: uint8 (H, W), 0 = no data.
         confidence: uint8 (H, W) percent, 255 = no data.
+        labelled: pixels that taught the map.
 
     Raises:
         LabelError: the map has another shape than that of the sample, or is empty.
@@ -131,11 +150,12 @@ def certified_part(current: Validation, classes: NDArray[np.uint8], confidence: 
         strata = sample.strata, classes[covered]
     sure, wrong = confidence[sample.rows, sample.cols], sample.reference != sample.mapped
     found = certify(sure, wrong, everywhere, asked.most_wrong, asked.risk, strata)
+    told = {"taught": int(taught_by(labelled, current).sum()), "of": len(sample)}
     if not found.share:
-        return CertifiedPart(asked, found, more=_more(current, classes, confidence))
+        return CertifiedPart(asked, found, more=_more(current, classes, confidence), **told)
     pixels = int((everywhere >= found.threshold).sum())
     hectares = pixels * hectares_per_pixel(current.grid) if current.grid.georeferenced else None
-    return CertifiedPart(asked, found, pixels=pixels, hectares=hectares)
+    return CertifiedPart(asked, found, pixels=pixels, hectares=hectares, **told)
 
 
 def _covered(classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> Bools:
@@ -199,7 +219,7 @@ def write_certified(
     """
     values, asked = certified_band(part, classes, confidence), part.asked
     tags = {"tessera_most_wrong": f"{asked.most_wrong:.6g}", "tessera_risk": f"{asked.risk:.6g}"}
-    tags["tessera_certified"] = part.sentences()[0]
+    tags["tessera_certified"] = " ".join((part.sentences()[0], *part.taught_sentences()))
     return write_class_map(path, values, None, current.grid, BAND, provenance, tags=tags)
 
 

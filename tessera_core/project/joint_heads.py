@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.live import wilson
 from tessera_core.assess.origins import judge_alone
 from tessera_core.assess.reference import Reference
@@ -248,9 +249,8 @@ class PlaceScore:
         if self.accuracy is None or self.interval is None:
             told.append(f"How right it is in {self.place} cannot be said without its own labels.")
         else:
-            low, high = self.interval
-            right = f"{100 * self.accuracy:.0f}"
-            of = f"{self.labels} labels; 95 % sure: {100 * low:.0f} to {100 * high:.0f} %"
+            right, low, high = percent(self.accuracy), percent(self.interval[0]), percent(self.interval[1])
+            of = f"{self.labels} labels; 95 % sure: {low} to {high} %"
             told.append(
                 f"Before, without {self.place}, right at {right} % in {self.place} ({of})."
                 if before

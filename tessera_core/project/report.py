@@ -21,6 +21,7 @@ from tessera_core.errors import LabelError, ProjectError
 from tessera_core.export.product import Product
 from tessera_core.export.report import model
 from tessera_core.grid import Grid
+from tessera_core.labels.sampling import label_pixels
 from tessera_core.language import current
 from tessera_core.project import second, stopping, two_maps, validate
 from tessera_core.project.certified import CertifiedPart, certified_part
@@ -218,7 +219,7 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
             labelled=int(validate.taught(project, current).sum()),
             taught=tuple(validate.taught_sentences(project, current)),
         ),
-        unit="ha" if placed else "pixels",
+        unit=validate.unit_of(current),
         total=current.area_ha if placed else float(sum(sample.sizes.values())),
         sha256=validate.fingerprint(current),
         place=current.unit,
@@ -230,15 +231,16 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
         return said
     parts = accuracy_by_depth(sample, product.times_seen, product.classes > 0)
     worst = worst_case(sample, current.undecided) if current.undecided else None
+    labelled = label_pixels(project.log.labels, current.grid)
     return msgspec.structs.replace(
         said,
         overall=estimate(found.overall),
         worst=None if worst is None else worst.overall,
-        classes=tuple(_class(one, found.total_area, names, worst) for one in found.classes),
+        classes=tuple(checked_class(one, found.total_area, names, worst) for one in found.classes),
         ids=found.ids,
         counts=tuple(tuple(row) for row in found.counts.tolist()),
         notes=(*(part.sentence for part in parts), *found.notes, *stopping.sure_sentences(current)),
-        certified=_certified(certified_part(current, product.classes, product.confidence)),
+        certified=_certified(certified_part(current, product.classes, product.confidence, labelled)),
     )
 
 
@@ -284,7 +286,11 @@ def _two_maps(project: Project, product: Product, current: Validation) -> model.
         risk=maps.risk,
         earlier_samples=validate.earlier(project, current.year, two_maps=True),
         moved=two_maps.differing_now(current, product.classes) if here and maps.first.source == "year" else 0,
-        sentences=(*two_maps.sentences(current), *two_maps.left_out_sentences(current)),
+        sentences=(
+            *two_maps.sentences(current),
+            *validate.taught_sentences(project, current),
+            *two_maps.left_out_sentences(current),
+        ),
         answers=_answers(current),
         sha256=validate.fingerprint(current),
     )
@@ -360,7 +366,17 @@ def _counted(texts: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(text for text in texts if text).items()))
 
 
-def _class(one: ClassEstimate, total: float, names: dict[int, str], worst: WorstCase | None) -> model.CheckedClass:
+def checked_class(
+    one: ClassEstimate, total: float, names: dict[int, str], worst: WorstCase | None
+) -> model.CheckedClass:
+    """What a sample says of a class as values of JSON.
+
+    Args:
+        one: of the class.
+        total: area of the region, in the unit of the report.
+        names: class id -> name.
+        worst: ends whatever undecided places are, where there are any.
+    """
     ends = None if worst is None else worst.classes.get(one.id)
     return model.CheckedClass(
         id=one.id,

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from tessera_core._utils.atomic import write_json
+from tessera_core._utils.percents import percent
 from tessera_core.assess.designs import MIN_PER_STRATUM
 from tessera_core.assess.interpreters import Agreement, Interpreted, Opinions, agreement, interpret
 from tessera_core.errors import LabelError
@@ -142,10 +143,9 @@ def sentences(current: Validation) -> list[str]:
         lines.append(f"Not settled: {', '.join(str(k + 1) for k in open_)}. Until then the first answer counts.")
     found = interpreted(current)
     if found is not None:
-        overall = found.overall
+        overall, low, high = percent(found.overall.value), percent(found.overall.low), percent(found.overall.high)
         lines.append(
-            f"With people's errors in it, the map is right at {100 * overall.value:.0f} % of the region (95 % sure: "
-            f"{100 * overall.low:.0f} to {100 * overall.high:.0f} %)."
+            f"With people's errors in it, the map is right at {overall} % of the region (95 % sure: {low} to {high} %)."
         )
     return lines
 

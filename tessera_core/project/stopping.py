@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.sequential import UntilSure, until_sure
 from tessera_core.project.validate import Validation
 
@@ -40,18 +41,18 @@ def sure_sentences(current: Validation) -> list[str]:
     found = sure_so_far(current) if left else None
     if found is None or found.high[-1] - found.low[-1] > WIDEST:
         return []
-    low, high, points = 100 * found.low[-1], 100 * found.high[-1], 100 * current.margin
+    low, high, points = percent(found.low[-1]), percent(found.high[-1]), 100 * current.margin
     if found.stop is not None:
+        right = percent(found.estimate[-1])
         return [
-            f"You may stop now: the map is right at {100 * found.estimate[-1]:.0f} % of the region, {low:.0f} to {high:.0f} % "
-            "(95 % sure, however often you look)."
+            f"You may stop now: the map is right at {right} % of the region, {low} to {high} % (95 % sure, however often you look)."
         ]
     if found.more is None or found.more > left:
         return [
             f"Go on to the last place: ±{points:.0f} points likely come no sooner. If you stop before, the map is right at "
-            f"{low:.0f} to {high:.0f} % (95 % sure, however often you look)."
+            f"{low} to {high} % (95 % sure, however often you look)."
         ]
     return [
-        f"Places to go until ±{points:.0f} points: about {found.more}. If you stop before, the map is right at {low:.0f} to "
-        f"{high:.0f} % (95 % sure, however often you look)."
+        f"Places to go until ±{points:.0f} points: about {found.more}. If you stop before, the map is right at {low} to "
+        f"{high} % (95 % sure, however often you look)."
     ]

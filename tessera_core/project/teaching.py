@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tessera_core._utils.percents import percent
 from tessera_core.errors import HeadError, LabelError
 from tessera_core.labels.model import LabelClass
 from tessera_core.project.classify import Trained, project_head, project_reference
@@ -196,10 +197,10 @@ class HeadHere:
         """How far to trust the map, for people."""
         told = []
         if self.score is not None and self.score.accuracy is not None and self.score.interval is not None:
-            low, high = self.score.interval
+            low, high = (percent(one) for one in self.score.interval)
+            score = percent(self.score.accuracy)
             told.append(
-                f"Right at {100 * self.score.accuracy:.0f} % of {self.score.labels} labels here, which taught it nothing (95 % "
-                f"sure: {100 * low:.0f} to {100 * high:.0f} %)."
+                f"Right at {score} % of {self.score.labels} labels here, which taught it nothing (95 % sure: {low} to {high} %)."
             )
         if self.score is not None and self.score.unknown:
             names = ", ".join(f"{name} ({count})" for name, count in self.score.unknown.items())

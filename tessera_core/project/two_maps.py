@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -472,6 +473,8 @@ class MapComparison:
 
 def start(project: Project, current: Validation, pair: Pair) -> Path | None:
     """Save a new comparison with its two maps; an older one with answers is kept beside it, and returned."""
+    if n := int(validate.taught(project, current).sum()):
+        current = replace(current, maps=msgspec.structs.replace(_maps(current), taught=n))
     kept = validate.start(project, current)
     path = _pictures(project, current.year)
     try:

@@ -17,7 +17,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.csvcells import quoted_row
 from tessera_core._utils.locks import alone
+from tessera_core._utils.percents import percent
 from tessera_core.areas import class_pixels, hectares_per_pixel
 from tessera_core.assess.area import Assessment
 from tessera_core.assess.designs import DESIGNS, Sample
@@ -214,10 +215,10 @@ class Validation:
         found = self.sample.assess(self.area_ha if self.grid.georeferenced else None)
         notes = list(found.notes)
         if self.undecided:
-            low, high = worst_case(self.sample, self.undecided).overall
+            low, high = (percent(one) for one in worst_case(self.sample, self.undecided).overall)
             notes.append(
                 f"Places that could not be told: {len(self.undecided)}. The result leaves them out, as if they were like the "
-                f"others. Whatever they are, the map is right at {100 * low:.0f} to {100 * high:.0f} % (95 % sure)."
+                f"others. Whatever they are, the map is right at {low} to {high} % (95 % sure)."
             )
         if bare := int((self.sample.mapped == 0).sum()):
             notes.append(
@@ -267,10 +268,31 @@ def mapped_at(
     return judged
 
 
+class Pixels(Protocol):
+    """Labelled pixels: their rows and columns, on the grid of a sample."""
+
+    @property
+    def rows(self) -> NDArray[np.integer]:
+        """Integers (N,)."""
+
+    @property
+    def cols(self) -> NDArray[np.integer]:
+        """Integers (N,)."""
+
+
+def unit_of(current: Validation) -> Literal["ha", "pixels"]:
+    """In what areas are told: hectares, or pixels where the map has no place on Earth."""
+    return "ha" if current.grid.georeferenced else "pixels"
+
+
 def taught(project: Project, current: Validation) -> NDArray[np.bool_]:
     """At which places, bool (n,), a label of the project lies within what a place is, so that they taught the map as well."""
+    return taught_by(label_pixels(project.log.labels, current.grid), current)
+
+
+def taught_by(pixels: Pixels, current: Validation) -> NDArray[np.bool_]:
+    """At which places, bool (n,), some of these labelled pixels lies within what a place is."""
     labelled = np.zeros(current.grid.shape, bool)
-    pixels = label_pixels(project.log.labels, current.grid)
     labelled[pixels.rows, pixels.cols] = True
     around = 0 if current.unit == "pixel" else 1
     padded, steps = np.pad(labelled, around), range(2 * around + 1)
@@ -279,8 +301,20 @@ def taught(project: Project, current: Validation) -> NDArray[np.bool_]:
 
 
 def taught_sentences(project: Project, current: Validation) -> list[str]:
-    """What is to be said of places that taught the map; they stay in the estimates, which without them would be of other ground."""
-    n, of = int(taught(project, current).sum()), len(current.sample)
+    """What is to be said of places that taught the map; they stay in the estimates, which without them would be of other ground.
+
+    Two maps that are compared are those of the day on which the places were drawn: labels of later taught neither.
+    """
+    of = len(current.sample)
+    if (maps := current.maps) is not None:
+        own = [one.title for one in (maps.first, maps.second) if one.source == "year"]
+        if not own or isinstance(maps.taught, msgspec.UnsetType):
+            return []
+        return [
+            f"{maps.taught} of {of} places also taught {'both maps' if len(own) == 2 else own[0]}; accuracy there may look better "
+            "than it is elsewhere."
+        ]
+    n = int(taught(project, current).sum())
     if n == 0:
         return []
     return [f"{n} of {of} places also taught the map; its accuracy there may look better than it is."]

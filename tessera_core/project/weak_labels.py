@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.live import LiveScore, wilson
 from tessera_core.assess.reference import Reference
 from tessera_core.labels.features import NO_HINTS, Hints
@@ -42,10 +43,10 @@ class Agreement:
         """For people."""
         if self.share is None or self.interval is None:
             return [f"None of your labels lies on a class of {what}, so that its agreement with them is not known."]
-        low, high = self.interval
+        share, low, high = percent(self.share), percent(self.interval[0]), percent(self.interval[1])
         told = [
-            f"{what} agrees with {100 * self.share:.0f} % of {self.labels} labels of yours (95 % sure: {100 * low:.0f} to "
-            f"{100 * high:.0f} %). Labels that you chose are no sample; where they are easy, so is agreeing with them."
+            f"{what} agrees with {share} % of {self.labels} labels of yours (95 % sure: {low} to {high} %). "
+            "Labels that you chose are no sample; where they are easy, so is agreeing with them."
         ]
         worst = sorted(self.by_class.items(), key=lambda item: item[1][0])[:3]
         told.append("Least in " + ", ".join(f"{name} ({100 * share:.0f} % of {n})" for name, (share, n) in worst) + ".")

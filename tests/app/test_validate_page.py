@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from tessera_core.cli import main
+from tessera_core.export.report.words import accuracy_sentence, share_text
 from tessera_core.imagery.layers import BaseLayer
 from tessera_core.project import imagery, second, stopping, two_maps, validate
 from tessera_core.project.classify import map_project, project_product
@@ -199,7 +202,9 @@ def test_a_share_is_meant_for_two_and_what_they_differ_in_is_settled(app: AppTes
     assert not any("Not settled" in text.value for text in app.markdown)
 
 
-def test_the_certified_part_is_asked_for_drawn_and_said_as_in_the_report(app: AppTest, labelled: Project) -> None:
+def test_the_certified_part_and_every_estimate_are_the_same_on_page_in_report_and_on_the_command_line(
+    app: AppTest, labelled: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     open_page(app, labelled)
     button(app, "Choose the places by chance").click().run()
     year = state.current_year(labelled)
@@ -210,8 +215,15 @@ def test_the_certified_part_is_asked_for_drawn_and_said_as_in_the_report(app: Ap
     assert (current.promise.most_wrong, current.promise.after) == (0.2, 0)
     assert any("is told when all places are looked at" in text.value for text in app.markdown)
     for place in range(len(current.sample)):
-        current = current.answer(place, int(current.sample.mapped[place]))
+        mapped = int(current.sample.mapped[place])
+        current = current.answer(place, mapped % 3 + 1 if place % 25 == 7 else mapped)
     validate.save(labelled, current)
+    # The sample is judged on the map of today, through every door.
+    labelled.log.remove_label(labelled.log.labels[-1].id)
+    grid = labelled.grid
+    assert grid is not None
+    x, y = grid.pixel_to_xy(44, 20)
+    labelled.log.add("point", 3, [(float(x), float(y))])
     app.run()
     assert not app.exception
     (said,) = [text.value for text in app.markdown if "Certified to be wrong at most 20 %" in text.value]
@@ -222,6 +234,21 @@ def test_the_certified_part_is_asked_for_drawn_and_said_as_in_the_report(app: Ap
     report = project_report(labelled, project_product(labelled, raster, made), year)
     assert report.validation is not None
     assert humanize.escape(report.validation.certified.sentences[0]) in said
+    assert report.validation.deviations.moved > 0
+    assert main(["validate", "show", str(labelled.folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["overall"] == msgspec.to_builtins(report.validation.overall)
+    assert told["classes"] == msgspec.to_builtins(report.validation.classes)
+    sentence = accuracy_sentence(report.validation)
+    assert sentence in told["sentences"]
+    assert any(humanize.escape(sentence) in text.value for text in app.markdown)
+    table = app.dataframe[0].value.to_dict("records")
+    assert [row["Class"] for row in table] == [one.name for one in report.validation.classes]
+    for row, one in zip(table, report.validation.classes, strict=True):
+        assert (row["Truly"], row["From"], row["To"]) == (one.area.value, one.area.low, one.area.high)
+        shares = (share_text(one.users), share_text(one.producers))
+        assert (row["Right of mapped"], row["Found"]) == shares
+        assert f"  {one.name}: right of mapped {shares[0]}, found {shares[1]}" in told["sentences"]
 
 
 def test_which_of_two_years_maps_is_told_by_places_where_they_differ(app: AppTest, labelled: Project) -> None:

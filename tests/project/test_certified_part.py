@@ -15,6 +15,7 @@ from tessera_core.assess.certified import CERTIFIED, NO_DATA, NOT_CERTIFIED, vio
 from tessera_core.assess.designs import draw
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.grid import Grid
+from tessera_core.labels.sampling import label_pixels
 from tessera_core.project import validate
 from tessera_core.project.certified import asked_for, certified_band, certified_part, write_certified
 from tessera_core.project.project import Project
@@ -22,6 +23,9 @@ from tessera_core.project.validate import Validation
 from tessera_core.provenance import Provenance
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 4e5, 0, -10, 5.7e6), (80, 100))
+
+# Nothing taught these maps.
+NONE = label_pixels((), GRID)
 
 
 def _world(seed: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -49,7 +53,7 @@ def _answered(design: str = "random", n: int = 200, seed: int = 0) -> tuple[Vali
 @pytest.mark.parametrize("design", ["random", "stratified"])
 def test_the_most_confident_part_is_certified_and_drawn(design: str, tmp_path: Path) -> None:
     current, classes, confidence = _answered(design)
-    part = certified_part(current, classes, confidence)
+    part = certified_part(current, classes, confidence, NONE)
     assert part.any
     assert part.found is not None
     band = certified_band(part, classes, confidence)
@@ -67,6 +71,13 @@ def test_the_most_confident_part_is_certified_and_drawn(design: str, tmp_path: P
         assert file.tags()["tessera_most_wrong"] == "0.1"
         assert file.tags()["tessera_certified"] == part.sentences()[0]
         assert file.tags(1)["class_1"] == "certified"
+    # Two places on labels and one pixel beside all: it stands with the promise, and in the file.
+    at = np.array([(*pair,) for pair in zip(current.sample.rows[:2], current.sample.cols[:2], strict=True)] + [(0, 0)])
+    taught = certified_part(current, classes, confidence, NONE._replace(rows=at[:, 0], cols=at[:, 1]))
+    said = "2 of 200 places also taught the map; as it may be right there more often than elsewhere, the promise may not hold."
+    assert taught.sentences() == [*part.sentences(), said]
+    with rasterio.open(write_certified(tmp_path / "taught", taught, classes, confidence, current, provenance)) as file:
+        assert file.tags()["tessera_certified"] == f"{part.sentences()[0]} {said}"
 
 
 def test_what_is_promised_is_kept_as_often_as_said() -> None:
@@ -74,7 +85,7 @@ def test_what_is_promised_is_kept_as_often_as_said() -> None:
     parts = []
     for seed in range(60):
         current, classes, confidence = _answered(seed=seed)
-        found = certified_part(current, classes, confidence).found
+        found = certified_part(current, classes, confidence, NONE).found
         assert found is not None
         parts.append(found)
     covered = classes > 0
@@ -85,19 +96,19 @@ def test_what_is_promised_is_kept_as_often_as_said() -> None:
 
 def test_nothing_is_promised_before_the_end_of_another_map_or_of_a_bad_one() -> None:
     current, classes, confidence = _answered()
-    early = certified_part(current.answer(5, None), classes, confidence)
+    early = certified_part(current.answer(5, None), classes, confidence, NONE)
     assert early.open == 1
     assert "to go: 1" in early.sentences()[0]
     with pytest.raises(LabelError, match="to go: 1"):
         certified_band(early, classes, confidence)
     by_class, *_ = _answered("stratified")
     other = np.where(classes == 1, 2, classes)
-    assert certified_part(by_class.on_map(other), other, confidence).moved
+    assert certified_part(by_class.on_map(other), other, confidence, NONE).moved
     # Places that cannot be told count as wrong.
     unsure = current
     for place in range(len(current.sample)):
         unsure = unsure.answer(place, 0)
-    nothing = certified_part(unsure, classes, confidence)
+    nothing = certified_part(unsure, classes, confidence, NONE)
     assert not nothing.any
     assert nothing.more is None
     assert "Nothing of the map can be certified" in nothing.sentences()[0]
@@ -105,7 +116,7 @@ def test_nothing_is_promised_before_the_end_of_another_map_or_of_a_bad_one() -> 
     # Few places, all right: how many more would do.
     few, *_ = _answered(n=12)
     right = replace(few, sample=replace(few.sample, reference=few.sample.mapped))
-    short = certified_part(right, classes, confidence)
+    short = certified_part(right, classes, confidence, NONE)
     assert not short.any
     assert short.more is not None
     assert 10 <= short.more <= 60
@@ -119,7 +130,7 @@ def test_what_is_asked_for_is_kept_with_the_sample_and_says_when_it_was_chosen(t
     assert chosen.promise.after == 0
     late = asked_for(current, 0.2, 0.01)
     assert late.promise.after == 200
-    assert "after 200 places" in certified_part(late, classes, confidence).sentences()[-1]
+    assert "after 200 places" in certified_part(late, classes, confidence, NONE).sentences()[-1]
     assert asked_for(late, 0.2, 0.01) is late
     validate.save(project, late)
     again = validate.load(project, 2023)

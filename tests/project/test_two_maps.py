@@ -224,6 +224,41 @@ def test_a_raster_on_another_grid_is_laid_over_by_the_nearest(tmp_path: Path) ->
     assert found.source == "file"
 
 
+def test_places_that_taught_a_map_when_they_were_drawn_are_told_and_later_labels_are_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = Project.create(tmp_path / "project", "Fields")
+    _, first, other = _maps()
+    pair = two_maps.paired(first, other, OWN, LEGEND)
+    current = two_maps.drawn(pair, GRID, 2023, 40, seed=4)
+    wood = project.log.add_class("Wood").id
+
+    def label(place: int) -> None:
+        x, y = GRID.pixel_to_xy(current.sample.rows[place] + 0.5, current.sample.cols[place] + 0.5)
+        project.log.add("point", wood, [(float(x), float(y))])
+
+    two_maps.start(project, current, pair)
+    before = validate.load(project, 2023, two_maps=True)
+    label(0)
+    assert before is not None
+    assert validate.taught_sentences(project, before) == []
+    assert validate.fingerprint(before) == validate.fingerprint(current)
+    two_maps.start(project, current, pair)
+    label(1)
+    known = validate.load(project, 2023, two_maps=True)
+    assert known is not None
+    (told,) = validate.taught_sentences(project, known)
+    assert told == "1 of 40 places also taught ours; accuracy there may look better than it is elsewhere."
+    assert main(["validate", "show", str(project.folder), "--year", "2023", "--two-maps"]) == 0
+    assert told in capsys.readouterr().out
+    # Maps of others were not taught by these labels.
+    foreign = two_maps.paired(replace(first, source="file"), other, OWN, LEGEND)
+    two_maps.start(project, two_maps.drawn(foreign, GRID, 2023, 40, seed=4), foreign)
+    again = validate.load(project, 2023, two_maps=True)
+    assert again is not None
+    assert validate.taught_sentences(project, again) == []
+
+
 def test_how_many_places_is_said_before_the_first() -> None:
     small, large = two_maps.plan(0.2, 0.2), two_maps.plan(0.2, 0.5)
     assert small.settled is not None
@@ -328,7 +363,8 @@ def test_the_command_line_plans_draws_shows_and_certifies(
     assert report.validation.certified.share == part["share"]
     assert report.validation.certified.sentences[0] == part["sentences"][0]
     # As is the verdict, each number as shown; and a changed one is found.
-    assert report.two_maps.sentences == (*two_maps.sentences(swapped), *two_maps.left_out_sentences(swapped))
+    taught = validate.taught_sentences(project, swapped)
+    assert report.two_maps.sentences == (*two_maps.sentences(swapped), *taught, *two_maps.left_out_sentences(swapped))
     values = plain(report)
     assert values["two_maps"]["differing"] == round(share * values["two_maps"]["compared"])
     path = tmp_path / "report.json"

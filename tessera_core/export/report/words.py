@@ -23,7 +23,7 @@ from tessera_core.export.report.model import (
     Report,
     Validation,
 )
-from tessera_core.language import ENGLISH, day_text, known, later, localized, numeral, relay, t, tn, using
+from tessera_core.language import ENGLISH, day_text, known, later, localized, numeral, percentage, relay, t, tn, using
 from tessera_core.periods import is_period, period
 
 # Kinds of heads in words that need no glossary.
@@ -350,7 +350,7 @@ def _classes(report: Report) -> Iterator[str | Table]:
     placed = report.ground.pixel_ha is not None
     yield Table(
         (t("Class"), t("Hectares") if placed else t("Pixels"), t("Share"), t("Labels")),
-        tuple((one.name, _size(one), f"{100 * one.share:.1f} %", f"{one.labels}") for one in report.classes),
+        tuple((one.name, _size(one), f"{percentage(one.share, 1)} %", f"{one.labels}") for one in report.classes),
         colours=tuple(one.colour for one in report.classes),
     )
     checked = report.checked
@@ -405,7 +405,7 @@ def _classes(report: Report) -> Iterator[str | Table]:
     )
     yield Table(
         (t("Class"), t("Right of mapped"), t("Found")),
-        tuple((one.name, _share(one.users), _share(one.producers)) for one in checked.classes),
+        tuple((one.name, share_text(one.users), share_text(one.producers)) for one in checked.classes),
     )
 
 
@@ -541,7 +541,7 @@ def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table
         )
     if found.overall is None or validation.overall is None:
         return
-    wrong = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.wrong.items())
+    wrong = ", ".join(f"{name} {percentage(share)} %" for name, share in found.wrong.items())
     yield (
         t(
             "From where they differ follows how often people are likely wrong here: {wrong}. With that in "
@@ -557,7 +557,13 @@ def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table
     yield Table(
         (t("Class"), t("Truly, {unit}", unit=validation.unit), t("95 % sure"), t("Right of mapped"), t("Found")),
         tuple(
-            (one.name, _number(one.area.value), _range(one.area, "{:,.1f}"), _share(one.users), _share(one.producers))
+            (
+                one.name,
+                _number(one.area.value),
+                _range(one.area, "{:,.1f}"),
+                share_text(one.users),
+                share_text(one.producers),
+            )
             for one in found.classes
         ),
     )
@@ -671,9 +677,9 @@ def methods(report: Report) -> str:
             t(
                 "With whole places held out in turn, {value} % of the labels were predicted right (95 % "
                 "interval {low} to {high} %, {places} places).",
-                value=numeral(100 * score.accuracy, ".0f"),
-                low=numeral(100 * score.low, ".0f"),
-                high=numeral(100 * score.high, ".0f"),
+                value=percentage(score.accuracy),
+                low=percentage(score.low),
+                high=percentage(score.high),
                 places=score.places,
             )
         )
@@ -753,20 +759,21 @@ def _percent(share: Estimate) -> str:
         return t("an unknown share")
     return t(
         "{value} % (95 % sure: {low} to {high} %)",
-        value=numeral(100 * share.value, ".0f"),
-        low=numeral(100 * share.low, ".0f"),
-        high=numeral(100 * share.high, ".0f"),
+        value=percentage(share.value),
+        low=percentage(share.low),
+        high=percentage(share.high),
     )
 
 
-def _share(share: Estimate) -> str:
+def share_text(share: Estimate) -> str:
+    """A share with its interval, as the tables of page, report and command line have it."""
     if share.value is None or share.low is None or share.high is None:
         return t("no place")
     return t(
         "{value} % ({low} to {high})",
-        value=numeral(100 * share.value, ".0f"),
-        low=numeral(100 * share.low, ".0f"),
-        high=numeral(100 * share.high, ".0f"),
+        value=percentage(share.value),
+        low=percentage(share.low),
+        high=percentage(share.high),
     )
 
 

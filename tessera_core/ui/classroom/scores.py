@@ -12,7 +12,7 @@ from tessera_core.classroom.joining import start_project
 from tessera_core.classroom.model import Classroom
 from tessera_core.classroom.standing import Scores, Standing, standings
 from tessera_core.classroom.together import year_of
-from tessera_core.language import later, numeral, t
+from tessera_core.language import later, percentage, t
 from tessera_core.ui import state
 
 NOTE = later(
@@ -67,11 +67,11 @@ def share(value: float | None, interval: tuple[float, float] | None) -> str:
     return t(
         "{percent} ({low} to {high})",
         percent=percent(value),
-        low=numeral(100 * interval[0], ".0f"),
-        high=numeral(100 * interval[1], ".0f"),
+        low=percentage(interval[0]),
+        high=percentage(interval[1]),
     )
 
 
 def percent(value: float) -> str:
     """A share, 0..1, in percent."""
-    return f"{numeral(100 * value, '.1f' if value < 0.1 else '.0f')} %"
+    return f"{percentage(value, 1 if value < 0.1 else 0)} %"

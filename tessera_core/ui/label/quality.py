@@ -11,7 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.assess.label_card import LabelCard
-from tessera_core.language import numeral, relay, t
+from tessera_core.language import percentage, relay, t
 from tessera_core.project import steps
 from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
@@ -47,14 +47,14 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     steps.take(project, steps.CONFIDENCE)
     low, high = score.interval
     left, right = st.columns(2)
-    left.metric(t("New places"), f"{100 * score.accuracy:.0f} %", help=words.tip("held out"))
-    naive = "–" if score.naive is None else f"{100 * score.naive:.0f} %"
+    left.metric(t("New places"), f"{percentage(score.accuracy)} %", help=words.tip("held out"))
+    naive = "–" if score.naive is None else f"{percentage(score.naive)} %"
     right.metric(t("Random split"), naive, help=words.tip("random split"))
     words.caption(
         t(
             "Labels right when held out. 95 % sure: {low} to {high} %, from {n_labels} labels in {n_places} places.",
-            low=numeral(100 * low, ".0f"),
-            high=numeral(100 * high, ".0f"),
+            low=percentage(low),
+            high=percentage(high),
             n_labels=score.n_labels,
             n_places=score.n_places,
         )
@@ -88,7 +88,7 @@ def _per_class(session: LabelSession, project: Project) -> None:
         return
     # Not st.dataframe: it would hide columns beside the map, and more of them with longer names.
     rows = "".join(
-        f"<tr><td>{html.escape(c.name)}</td><td>{100 * c.recall:.0f} %</td><td>{100 * c.precision:.0f} %</td>"
+        f"<tr><td>{html.escape(c.name)}</td><td>{percentage(c.recall)} %</td><td>{percentage(c.precision)} %</td>"
         f"<td>{c.labels}</td></tr>"
         for c in score.per_class
     )

@@ -10,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
-from tessera_core.language import later, numeral, t
+from tessera_core.language import later, percentage, t
 from tessera_core.lessons import library
 from tessera_core.lessons.model import Lesson
 from tessera_core.lessons.progress import place
@@ -57,7 +57,7 @@ def _compared(project: Project, lesson: Lesson, truth: Truth) -> dict[str, Any]:
         said = t(
             "{percent} ({low} to {high})",
             percent=_percent(score.accuracy),
-            low=numeral(100 * low, ".0f"),
+            low=percentage(low),
             high=_percent(high),
         )
     names = lesson.words().names
@@ -82,7 +82,7 @@ def _sample(project: Project, classes: NDArray[np.uint8], year: int | None) -> s
     return t(
         "{percent} ({low} to {high})",
         percent=_percent(overall.value),
-        low=numeral(100 * overall.low, ".0f"),
+        low=percentage(overall.low),
         high=_percent(overall.high),
     )
 
@@ -110,4 +110,4 @@ def _address(png: bytes) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{percentage(share)} %"

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from tessera_core.labels.sampling import label_pixels
 from tessera_core.language import relay, t
 from tessera_core.project import validate
 from tessera_core.project.certified import (
@@ -106,14 +107,16 @@ def layer(scene: OpenScene, part: CertifiedPart, made: ProjectMap) -> Layer:
 
 def part_of(project: Project, scene: OpenScene, current: Validation, made: ProjectMap) -> CertifiedPart:
     """What can be certified; kept, as a sample by classes takes a second."""
-    key = f"{project.key}|{scene.key}|{made.version}|{validate.fingerprint(current)}|{current.promise}"
-    return _part(key, current, made)
+    labelled = label_pixels(project.log.labels, current.grid)
+    taught = validate.taught_by(labelled, current).sum()
+    key = f"{project.key}|{scene.key}|{made.version}|{validate.fingerprint(current)}|{current.promise}|{taught}"
+    return _part(key, current, made, labelled)
 
 
 # The open map of a session, and the one before.
 @st.cache_data(max_entries=64, show_spinner=False)
-def _part(key: str, _current: Validation, _made: ProjectMap) -> CertifiedPart:
-    return certified_part(_current, _made.map.classes, _made.map.confidence)
+def _part(key: str, _current: Validation, _made: ProjectMap, _labelled: validate.Pixels) -> CertifiedPart:
+    return certified_part(_current, _made.map.classes, _made.map.confidence, _labelled)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -17,7 +17,7 @@ from tessera_core.assess.by_depth import accuracy_by_depth
 from tessera_core.assess.designs import to_csv
 from tessera_core.assess.exchange import ENDINGS, read_answers, sample_text
 from tessera_core.errors import LabelError
-from tessera_core.language import later, numeral, relay, t
+from tessera_core.language import later, percentage, relay, t
 from tessera_core.project import steps, stopping, validate
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
@@ -50,7 +50,7 @@ def results(project: Project, scene: OpenScene, current: Validation, classes: ND
         st.info(t("Nothing yet: there is no answer in {rest}. Go on; the places come in random order.", rest=rest))
         _downloads(project, scene, current, names, None)
         return
-    unit = "ha" if scene.raster.grid.georeferenced else "pixels"
+    unit = validate.unit_of(current)
     first, *_ = found.sentences(names, unit)
     st.markdown(f"**{humanize.escape(relay(first))}**")
     parts = accuracy_by_depth(current.sample, scene.times_seen, classes > 0)
@@ -108,9 +108,9 @@ def _percent(share: AreaEstimate) -> str:
         return t("no place")
     return t(
         "{value} % ({low} to {high})",
-        value=numeral(100 * share.value, ".0f"),
-        low=numeral(100 * share.low, ".0f"),
-        high=numeral(100 * share.high, ".0f"),
+        value=percentage(share.value),
+        low=percentage(share.low),
+        high=percentage(share.high),
     )
 
 
@@ -159,9 +159,7 @@ def _downloads(
         if found is not None:
             st.download_button(
                 t("Areas and accuracy (.csv)"),
-                lambda: validate.estimates_csv(
-                    _newest(project, current).assess(), names, "ha" if scene.raster.grid.georeferenced else "pixels"
-                ),
+                lambda: validate.estimates_csv(_newest(project, current).assess(), names, validate.unit_of(current)),
                 f"{stem}-areas.csv",
                 "text/csv",
                 icon=":material/download:",

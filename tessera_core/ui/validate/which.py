@@ -264,6 +264,8 @@ def _verdict(project: Project, scene: OpenScene, current: Validation, made: Proj
     for number, sentence in enumerate(two_maps.sentences(current)):
         text = humanize.escape(relay(sentence))
         st.markdown(f"**{text}**" if not number else text)
+    for sentence in validate.taught_sentences(project, current):
+        st.warning(humanize.escape(relay(sentence)), icon=":material/school:")
     if moved := two_maps.differing_now(current, made.map.classes):
         st.caption(
             t(

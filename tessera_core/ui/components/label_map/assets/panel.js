@@ -1,7 +1,7 @@
 // The panel beside the map: what to do next, how good the map is, the classes, the layers. It only shows and sets; the map
 // does the work.
 
-import { el, icon, renew } from "../../shared/assets/dom.js";
+import { el, icon, percent, renew } from "../../shared/assets/dom.js";
 import { t, tn } from "../../shared/assets/words.js";
 import { ClassList } from "./classlist.js";
 import { title } from "./guide.js";
@@ -123,7 +123,7 @@ export class Panel {
   tell(known, { version, classes }) {
     if (!known?.score || known.pending || known.version !== version || this.toldVersion === version) return;
     const { accuracy } = known.score;
-    const right = accuracy === null ? "" : t(", {accuracy} right", { accuracy: percent(accuracy) });
+    const right = accuracy === null ? "" : t(", {accuracy} right", { accuracy: `${percent(accuracy)} %` });
     this.told.textContent = tn("Map updated: {n} class{right}", "Map updated: {n} classes{right}", classes.length, {
       right,
     });
@@ -184,14 +184,14 @@ export class Panel {
         : tn("{n} label", "{n} labels", score.labels);
     const counted = `${labels}, ${tn("{n} place", "{n} places", score.places)}`;
     const range = t("95 % sure: {low} to {high} · {counted}", {
-      low: percent(score.low ?? 0),
-      high: percent(score.high ?? 0),
+      low: `${percent(score.low ?? 0)} %`,
+      high: `${percent(score.high ?? 0)} %`,
       counted,
     });
     const said = [score.confused, ...score.notes].filter(Boolean).map((text) => el("p", {}, text));
     const why = t("Labels that lie under later ones, or where there is no data, cannot be judged.");
     const parts = [
-      el("div", { class: "tl-big" }, el("b", {}, percent(accuracy)), el("span", {}, what)),
+      el("div", { class: "tl-big" }, el("b", {}, `${percent(accuracy)} %`), el("span", {}, what)),
       scale(score, accuracy),
       el("p", { class: "tl-unit", title: more > 0 ? why : undefined }, range),
     ];
@@ -309,9 +309,6 @@ function help() {
     ),
   );
 }
-
-/** @param {number} share */
-const percent = (share) => `${Math.round(100 * share)} %`;
 
 /**
  * From 0 to 100 %: the interval as a band, the honest score as a dot, what a random split claims as a ring.

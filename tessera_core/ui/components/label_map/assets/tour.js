@@ -1,5 +1,6 @@
 // What a tour of suggested places has changed, in words for its end. Knows no page.
 
+import { percent } from "../../shared/assets/dom.js";
 import { t, tn } from "../../shared/assets/words.js";
 
 /** @import { LabelClass, Score } from "../../messages.js" */
@@ -53,8 +54,8 @@ export function summary(answers, share, before, now) {
   const right = t("{is} % right at places it has not seen", { is: percent(is) });
   if (was === null) sentences.push(t("The map is now {right}.", { right }));
   else if (percent(was) === percent(is)) sentences.push(t("The map is {right}, as before.", { right }));
-  else sentences.push(`The map is ${right}; before it was ${percent(was)} %.`);
-  if (was !== null && percent(is) < percent(was))
+  else sentences.push(t("The map is {right}; before it was {was} %.", { right, was: percent(was) }));
+  if (was !== null && is < was && percent(is) !== percent(was))
     sentences.push(
       t(
         "A lower number is usual here and seldom a worse map: these places were chosen because they are hard, and now the map is tested on them, too.",
@@ -62,6 +63,3 @@ export function summary(answers, share, before, now) {
     );
   return sentences;
 }
-
-/** @param {number} share */
-const percent = (share) => Math.round(100 * share);

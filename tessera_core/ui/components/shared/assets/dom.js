@@ -141,3 +141,15 @@ export function area(value, unit) {
     return t("{value} km²", { value: (value / 100).toLocaleString(locale(), { maximumFractionDigits: 0 }) });
   return t("{value} ha", { value: value.toLocaleString(locale(), { maximumFractionDigits: value < 10 ? 1 : 0 }) });
 }
+
+/**
+ * A share in percent, without the sign. As on the pages (`_utils/percents.py`): what is not nothing is never written as 0, and what
+ * is not all never as 100; decimals are added until that is so.
+ * @param {number} share 0 to 1
+ */
+export function percent(share) {
+  let digits = 0;
+  const within = share > 1e-9 && share < 1 - 1e-9;
+  while (within && [0, 100].includes(Number((100 * share).toFixed(digits)))) digits += 1;
+  return (100 * share).toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
