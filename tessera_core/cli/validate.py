@@ -338,15 +338,15 @@ def _show(project: Project, known: Validation, args: argparse.Namespace) -> dict
     from tessera_core.errors import LabelError
     from tessera_core.project import second, stopping, two_maps, validate
 
+    result: dict[str, Any] = {"seen": known.seen, "places": len(known.sample)}
     if known.two_maps:
         told = [f"{known.seen} of {len(known.sample)} places were looked at.", *two_maps.sentences(known)]
+        told += [*validate.taught_sentences(project, known), *two_maps.left_out_sentences(known)]
         found = two_maps.verdict(known)
-        result = {"seen": known.seen, "places": len(known.sample), "verdict": None if found is None else vars(found)}
-        told += validate.taught_sentences(project, known)
-        return result | {"sentences": [*told, *two_maps.left_out_sentences(known)]}
+        return result | {"verdict": None if found is None else vars(found), "sentences": told}
     drawn, classes, told = _on_todays_map(project, known)
     names = {c.id: c.name for c in project.log.classes}
-    result: dict[str, Any] = {"seen": known.seen, "places": len(known.sample), "unit": validate.unit_of(known)}
+    result["unit"] = validate.unit_of(known)
     sentences = [f"{known.seen} of {len(known.sample)} places were looked at.", *told]
     try:
         assessed = drawn.assess()

@@ -150,12 +150,12 @@ def certified_part(
         strata = sample.strata, classes[covered]
     sure, wrong = confidence[sample.rows, sample.cols], sample.reference != sample.mapped
     found = certify(sure, wrong, everywhere, asked.most_wrong, asked.risk, strata)
-    told = {"taught": int(taught_by(labelled, current).sum()), "of": len(sample)}
+    taught = int(taught_by(labelled, current).sum())
     if not found.share:
-        return CertifiedPart(asked, found, more=_more(current, classes, confidence), **told)
+        return CertifiedPart(asked, found, more=_more(current, classes, confidence), taught=taught, of=len(sample))
     pixels = int((everywhere >= found.threshold).sum())
     hectares = pixels * hectares_per_pixel(current.grid) if current.grid.georeferenced else None
-    return CertifiedPart(asked, found, pixels=pixels, hectares=hectares, **told)
+    return CertifiedPart(asked, found, pixels=pixels, hectares=hectares, taught=taught, of=len(sample))
 
 
 def _covered(classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> Bools:
