@@ -124,7 +124,7 @@ class Assessment:
         )
         areas = [
             f"{names.get(c.id, str(c.id))} truly covers {_amount(c.area)} {unit}; the map shows about "
-            f"{c.mapped * self.total_area:,.0f} {unit}."
+            f"{c.mapped * self.total_area:,.{_digits(c.area)}f} {unit}."
             for c in self.classes
         ]
         return (first, *areas, *self.notes)
@@ -136,7 +136,14 @@ def _percent(share: AreaEstimate) -> str:
 
 
 def _amount(area: AreaEstimate) -> str:
-    return f"{area.value:,.0f} (95 % sure: {area.low:,.0f} to {area.high:,.0f})"
+    return (
+        f"{area.value:,.{_digits(area)}f} (95 % sure: {area.low:,.{_digits(area)}f} to {area.high:,.{_digits(area)}f})"
+    )
+
+
+def _digits(area: AreaEstimate) -> int:
+    """Decimals of an area: one where it is small, so that a class of half a hectare is not said to cover 0."""
+    return int(area.high < 100)
 
 
 def assess_sample(

@@ -30,9 +30,9 @@ from tessera_core.types import Cancel, Progress
 
 # Labels are of one heap nearer than this times the distance at which as many would lie on a net; by chance few are.
 HEAP, LEAST_HEAPS, MOST_HEAPED = 0.5, 4, 5000
-# Parts that plots are left out in for the score of the map itself, of slow heads fewer; how many plots an interval rests on at
-# least; and how many heaps a plot has at least where plots lie as chance would put them.
-MAP_PARTS, FEW_PARTS, LEAST_SPREAD, SPREAD = 20, 10, 5, 0.5
+# Parts that plots are left out in for the score of the map itself, of slow heads fewer; how many plots, or heaps of them, an
+# interval rests on at least; and how many heaps a plot has at least where plots lie as chance would put them.
+MAP_PARTS, FEW_PARTS, LEAST_SPREAD, LEAST_HEAPED, SPREAD = 20, 10, 5, 20, 0.5
 
 
 @dataclass(frozen=True)
@@ -380,24 +380,25 @@ def map_r2(
     cancelled: Cancel | None = None,
     fitted: Callable[[], None] | None = None,
 ) -> MapR2 | None:
-    """R2 of the map of plots drawn by chance: what it would be at all other places.
+    """R2 of the map of plots drawn by chance (or heaps of them): what it would be at all other places.
 
-    Plots are left out with few others and nothing around them, as another place drawn by chance would be as near to a plot.
-    Where ground is left out around plots, as for the other scores, few are left to learn from, and R2 is far too low.
+    Plots are left out with few others and nothing around them, as another place drawn by chance would be as near to a plot; plots
+    put down on heaps (:func:`held_together`) heap by heap. Where ground is left out around plots, as for the other scores, few
+    are left to learn from, and R2 is far too low.
 
     The interval is that of a ratio of two sums over heaps, errors and spread, on the scale of logarithms, by the jackknife over
     heaps and Student's quantile (Shao and Tu 1995, chapter 2). It knows of the draw of plots that judge, not of those that teach,
     which weighs most where plots are few: it is wider by :func:`_widened`, settled on other landscapes than those of the
-    measurement in docs/trust.md.
+    measurement in docs/trust.md. Of plots on heaps the heaps are counted there: one teaches little more than one plot.
 
     Args:
         samples, head, seed, cancelled: as of :func:`judge_regression`.
         fitted: called after each fit.
 
     Returns:
-        None where fewer than five plots can be judged, where they were put down on heaps (left out heap by heap so much is taken
-        from what teaches that the interval held .78 with ten heaps and .92 with fifty), where there are so many that they are the
-        pixels of a raster, or all have the same number.
+        None where too few plots can be judged (five that lie as chance would put them, or twenty heaps: of fewer heaps, leaving
+        one out takes so much from what teaches that the interval held .78), or so many that they are the pixels of a raster, or
+        all have the same number.
 
     Raises:
         Cancelled: ``cancelled`` said so.
@@ -442,7 +443,7 @@ def map_r2(
     middle = float(ratio(whole))
     if not (np.isfinite(middle) and np.isfinite(without).all()):
         return None
-    half = _widened(len(truth)) * float(t.ppf(0.975, count - 1)) * float(without.std() * (count - 1) ** 0.5)
+    half = _widened(number) * float(t.ppf(0.975, count - 1)) * float(without.std() * (count - 1) ** 0.5)
     value, low, high = (1 - float(np.exp(middle + step)) for step in (0.0, half, -half))
     return MapR2(value, low, high, count)
 
@@ -455,14 +456,15 @@ def _map_parts(samples: RegressionSamples, head: RegressionHead) -> tuple[NDArra
     number = int(heap.max(initial=-1)) + 1
     # By chance a third of plots or so lie nearer to another than on a net.
     spread = number >= SPREAD * len(heap)
-    if number < LEAST_SPREAD or not spread:
+    if number < (LEAST_SPREAD if spread else LEAST_HEAPED):
         return None, 0
-    return label, min(MAP_PARTS if head._fits_alone else FEW_PARTS, int(label.max()) + 1)
+    left = label if spread else heap[label]
+    return left, min(MAP_PARTS if head._fits_alone else FEW_PARTS, int(left.max()) + 1)
 
 
-def _widened(labels: int) -> float:
-    """How many times as wide the interval of :func:`map_r2` is for what the draw of the plots that teach adds."""
-    return float((1.1 + 42 / labels) ** 0.5)
+def _widened(plots: int) -> float:
+    """How many times as wide the interval of :func:`map_r2` is for what the draw of the plots (or heaps) that teach adds."""
+    return float((1.1 + 42 / plots) ** 0.5)
 
 
 def regression_scores(

@@ -31,6 +31,8 @@ PLOTS = (
     ("five on a heap", 50),
     ("five on a heap", 150),
     ("five on a heap", 250),
+    ("five on a heap", 500),
+    ("ten in a field", 300),
     ("ten in a field", 100),
 )
 

@@ -139,6 +139,9 @@ def test_sentences_give_unit_interval_and_number_of_places():
     )
     expected = "Deforestation truly covers 21,158 (95 % sure: 16,822 to 31,383) ha; the map shows about 18,000 ha."
     assert found[1] == expected
+    # Half a hectare is not nothing.
+    (small,) = assess_sample([1] * 40, [1] * 40, [1] * 40, {1: 60}, 0.6).sentences({1: "Pond"})[1:2]
+    assert small == "Pond truly covers 0.6 (95 % sure: 0.6 to 0.6) ha; the map shows about 0.6 ha."
     single = assess_sample([1, 1, 2], [1, 1, 2], [1, 2, 2], {1: 10, 2: 10})
     assert single.sentences({})[0].endswith("right at 75 % (95 % sure: 19 to 97 %) of the region.")
 

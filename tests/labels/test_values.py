@@ -239,6 +239,12 @@ def test_r2_of_the_map_itself_has_an_interval_that_narrows_with_plots_that_lie_a
     corners = np.array([(0, 0), (0, 50), (25, 25), (50, 0), (50, 50), (25, 0)])
     within = np.stack(np.divmod(np.arange(40), 8), 1)
     assert map_r2(_plots(240, (corners.repeat(40, 0) + np.tile(within, (6, 1))).T), head) is None
+    # On 25 heaps they are 25, and the interval is wider than that of as many plots apart.
+    corners, within = (np.stack(np.divmod(np.arange(k**2), k), 1) for k in (5, 3))
+    found = map_r2(_plots(225, (12 * corners.repeat(9, 0) + np.tile(within, (25, 1))).T), head)
+    assert found.heaps == 25
+    assert found.low < 0.5 < found.high
+    assert found.high - found.low > widths[1]
 
 
 def test_of_few_plots_or_equal_numbers_no_interval_is_made_up():
