@@ -7,7 +7,7 @@ import "./page.js";
 import { within } from "../../tessera_core/ui/components/lesson/assets/finding.js";
 import { attributes, between, SHAPES } from "../../tessera_core/ui/components/lesson/assets/motion.js";
 import { Spotlight } from "../../tessera_core/ui/components/lesson/assets/spotlight.js";
-import { USED } from "../../tessera_core/ui/components/shared/assets/used.js";
+import { BESIDE_MAP, ON_MAP, USED } from "../../tessera_core/ui/components/shared/assets/used.js";
 
 /** @type {import("../../tessera_core/ui/components/messages.js").MovingPicture} */
 const picture = {
@@ -99,4 +99,31 @@ test("what is pressed counts by its selector, also where the ring has not found 
   for (const target of ["label.layer.classes", "label.places"])
     spotlight.usedElsewhere(new CustomEvent(USED, { detail: target }));
   assert.deepEqual(done, ["used label.places"]);
+});
+
+test("on a map counts a place of the region, not a button nor what lies beside it", () => {
+  /** @type {string[]} */
+  const done = [];
+  const spotlight = Object.assign(Object.create(Spotlight.prototype), {
+    selector: ".tl-box",
+    target: "explore.map",
+    did: (/** @type {string} */ what, /** @type {string} */ target) => done.push(`${what} ${target}`),
+    missed: () => done.push("missed"),
+  });
+  const pressed = (/** @type {string[]} */ ...names) =>
+    spotlight.use({
+      composedPath: () =>
+        names.map((name) =>
+          Object.assign(new Element(), {
+            matches: (/** @type {string} */ selector) => selector.split(", ").includes(name),
+          }),
+        ),
+    });
+  pressed("button", ".tl-box");
+  pressed(".tl-box", ".tv-clicks");
+  assert.deepEqual(done, []);
+  pressed(".tl-box");
+  spotlight.usedElsewhere(new CustomEvent(USED, { detail: BESIDE_MAP }));
+  spotlight.usedElsewhere(new CustomEvent(USED, { detail: ON_MAP }));
+  assert.deepEqual(done, ["used explore.map", "missed", "used explore.map"]);
 });

@@ -45,6 +45,7 @@ _WORDS = {
     "fold": later("Fold the lesson away (Escape)"),
     "unfold": later("Show the lesson"),
     "hidden": later("It is not in sight now. Look for it on this page."),
+    "beside": later("That place lies beside the region and does not count: click one inside it."),
     "moment": later("Moment of the picture"),
     "play": later("Play"),
     "stop": later("Stop"),

@@ -26,6 +26,7 @@ export class LessonPanel {
     this.header = null;
     /** @type {Set<string>} */
     this.told = new Set();
+    this.missed = false; // whether the last place that was chosen lies beside the map
     this.wide = matchMedia(WIDE);
     this.host = el("div", { "data-lesson": key });
     const shadow = this.host.attachShadow({ mode: "open" });
@@ -90,6 +91,7 @@ export class LessonPanel {
       this.root,
       () => this.room(),
       (what, target) => this.did(what, target),
+      () => this.miss(),
     );
     this.outside = (/** @type {Event} */ event) => this.onPage(event);
     for (const kind of ["pointerdown", "pointerup", "keyup", "change"])
@@ -133,6 +135,7 @@ export class LessonPanel {
     const other = before?.step !== header.step || before.title !== header.title;
     const solved = header.done && header.told !== "" && !(before?.done && !other);
     if (other) this.told.clear();
+    if (other || header.done) this.missed = false;
     this.fill(header);
     this.spotlight.point(header.target, header.done || !header.here ? "" : header.selector);
     if (other) {
@@ -172,8 +175,8 @@ export class LessonPanel {
     this.done.hidden = !this.done.textContent;
     this.problem.textContent = header.problem;
     this.problem.hidden = !header.problem;
-    this.lost.textContent = header.lost;
-    this.lost.hidden = !header.lost;
+    this.lost.textContent = header.lost || (this.missed ? words.beside : "");
+    this.lost.hidden = !this.lost.textContent;
     const hint = header.done ? "" : header.hint;
     this.hint.hidden = !hint;
     if (this.hint.dataset.step !== header.step) {
@@ -333,6 +336,15 @@ export class LessonPanel {
     this.told.add(event);
     // What was pressed goes to the server first, in a message of its own: two at once would be one, and of the panel alone.
     setTimeout(() => this.outbox.push({ kind: "did", what, target }), SOON);
+  }
+
+  /** A click that does not count is told. */
+  miss() {
+    if (!this.header || this.header.done) return;
+    this.missed = true;
+    this.fill(this.header);
+    this.fold(false);
+    this.lost.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {boolean} folded */

@@ -1,7 +1,7 @@
 // The spotlight: a ring around the control that a step speaks of. It follows the control and catches no click.
 
 import { el } from "../../shared/assets/dom.js";
-import { USED } from "../../shared/assets/used.js";
+import { BESIDE_MAP, ON_MAP, USED } from "../../shared/assets/used.js";
 import { find, within } from "./finding.js";
 
 const SEARCH = 350; // milliseconds between two looks for the control
@@ -12,16 +12,20 @@ const TRIES = 4; // times the control is brought into sight, because the page ma
 const AROUND = 5; // pixels between the control and the ring
 const EFFECT = 250; // milliseconds after a layer was switched until the map is brought into sight
 const MAP = '[data-kind="map"] .tl-box';
+// Buttons on a map are not the map; a map that takes clicks says itself where they fell.
+const NOT_THE_MAP = "button, a, input, select, .tl-control, .tv-clicks";
 
 export class Spotlight {
   /**
    * @param {HTMLElement | ShadowRoot} parent
    * @param {() => { width: number, height: number }} room that the panel leaves free
    * @param {(what: "used" | "seen", target: string) => void} did
+   * @param {() => void} missed a place was chosen that lies beside the map
    */
-  constructor(parent, room, did) {
+  constructor(parent, room, did, missed) {
     this.room = room;
     this.did = did;
+    this.missed = missed;
     this.ring = el("div", { class: "lesson-ring", hidden: true, "aria-hidden": "true" });
     parent.append(this.ring);
     this.target = "";
@@ -121,7 +125,9 @@ export class Spotlight {
   use(event) {
     const { selector } = this;
     if (!selector || (event instanceof KeyboardEvent && PASSING.includes(event.key))) return;
-    if (!event.composedPath().some((one) => one instanceof Element && one.matches(selector))) return;
+    const path = event.composedPath().filter((one) => one instanceof Element);
+    if (!path.some((one) => one.matches(selector))) return;
+    if (this.onMap && path.some((one) => one.matches(NOT_THE_MAP))) return;
     this.did("used", this.target);
     // On a phone the list of layers is below the map: what switching one does could not be seen from there.
     if (event.type === "click" && this.target.startsWith("label.layer.")) setTimeout(() => this.effect(), EFFECT);
@@ -132,7 +138,14 @@ export class Spotlight {
    * @param {Event} event
    */
   usedElsewhere(event) {
-    if (this.selector && event instanceof CustomEvent && event.detail === this.target) this.did("used", this.target);
+    if (!this.selector || !(event instanceof CustomEvent)) return;
+    const { detail } = event;
+    if (detail === this.target || (detail === ON_MAP && this.onMap)) this.did("used", this.target);
+    else if (detail === BESIDE_MAP && this.onMap) this.missed();
+  }
+
+  get onMap() {
+    return this.target.endsWith(".map");
   }
 
   /** Brings the map into sight where most of it is out of sight. */

@@ -5,6 +5,7 @@ import { BaseView } from "../../shared/assets/base.js";
 import { el } from "../../shared/assets/dom.js";
 import { elementOf } from "../../shared/assets/mounting.js";
 import { press, pressed, toolbar } from "../../shared/assets/toolbar.js";
+import { BESIDE_MAP, ON_MAP, used } from "../../shared/assets/used.js";
 import { Wheel } from "../../shared/assets/wheel.js";
 import { decode, rgb } from "../../shared/assets/wire.js";
 import { t } from "../../shared/assets/words.js";
@@ -376,6 +377,9 @@ export class RegionView extends BaseView {
   send(kind, xy, target = "") {
     const rounded = xy.map((p) => p.map((v) => this.stage.frame.round(v)));
     this.linked.select(kind, xy);
+    const [west, south, east, north] = this.header?.bounds ?? [-Infinity, -Infinity, Infinity, Infinity];
+    const inside = xy.some(([x, y]) => x >= west && x <= east && y >= south && y <= north);
+    used(inside ? ON_MAP : BESIDE_MAP);
     this.outbox.push({ kind, xy: rounded, target });
     this.root.dataset.sent = `${this.outbox.next - 1}`;
   }
