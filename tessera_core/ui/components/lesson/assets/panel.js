@@ -76,7 +76,7 @@ export class LessonPanel {
       el("div", { class: "lesson-more" }, this.show, this.solve, this.skip),
       el("div", { class: "lesson-end" }, this.lessons, this.restart, this.leave),
     );
-    this.foot = el("div", { class: "lesson-foot" }, this.back, this.next, this.follow);
+    this.foot = el("div", { class: "lesson-foot" }, this.back, this.follow, this.next);
     this.panel = el("aside", { class: "lesson-panel" }, this.bar, this.body, this.foot);
     this.panel.onkeydown = (event) => {
       if (event.key !== "Escape" || this.memory.folded) return;
