@@ -88,8 +88,8 @@ def _per_class(session: LabelSession, project: Project) -> None:
         return
     # Not st.dataframe: it would hide columns beside the map, and more of them with longer names.
     rows = "".join(
-        f"<tr><td>{html.escape(c.name)}</td><td>{percentage(c.recall)} %</td><td>{percentage(c.precision)} %</td>"
-        f"<td>{c.labels}</td></tr>"
+        f"<tr><td>{html.escape(c.name)}</td><td>{html.escape(percentage(c.recall))} %</td>"
+        f"<td>{html.escape(percentage(c.precision))} %</td><td>{c.labels}</td></tr>"
         for c in score.per_class
     )
     st.html(f"{_TABLE}<table class='label-scores'><tr>{_HEADS}</tr>{rows}</table>")

@@ -144,12 +144,16 @@ export function area(value, unit) {
 
 /**
  * A share in percent, without the sign. As on the pages (`_utils/percents.py`): what is not nothing is never written as 0, and what
- * is not all never as 100; decimals are added until that is so.
+ * is not all never as 100; up to two decimals are added until that is so, and what lies nearer is below or above them.
  * @param {number} share 0 to 1
  */
 export function percent(share) {
   let digits = 0;
   const within = share > 1e-9 && share < 1 - 1e-9;
-  while (within && [0, 100].includes(Number((100 * share).toFixed(digits)))) digits += 1;
-  return (100 * share).toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  while (digits < 3 && within && [0, 100].includes(Number((100 * share).toFixed(digits)))) digits += 1;
+  /** @type {(value: number, decimals: number) => string} */
+  const written = (value, decimals) =>
+    value.toLocaleString(locale(), { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  if (digits < 3) return written(100 * share, digits);
+  return share < 0.5 ? `<${written(0.01, 2)}` : `>${written(99.99, 2)}`;
 }
