@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -307,11 +307,15 @@ def from_csv(text: str, names: Mapping[int, str]) -> Sample:
     Raises:
         LabelError: the table is not such a sample, or a class is not known; the message names the line.
     """
-    first, _, rest = text.lstrip("\ufeff").partition("\n")
+    # A spreadsheet may have ended lines in its own way.
+    lines = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    first, _, rest = lines.partition("\n")
     try:
         facts = dict(part.split("=", 1) for part in first.strip().strip('",').removeprefix("#").split())
         sizes = {int(k): int(v) for k, v in (pair.split(":") for pair in facts["strata"].split(";"))}
         design = facts["design"]
+        if design not in DESIGNS or not all(0 <= size < 1 << 62 for size in sizes.values()):
+            raise ValueError(first)
     except (ValueError, KeyError) as error:
         raise LabelError(
             "This is no sample of this app: its first line should say design and strata. Export the sample first, fill in "
@@ -320,10 +324,10 @@ def from_csv(text: str, names: Mapping[int, str]) -> Sample:
     ids = {name.strip().casefold(): k for k, name in names.items()}
     columns: dict[str, list[Any]] = {name: [] for name in ("row", "col", "stratum", "mapped", "reference", "note")}
     dialect = ";" if rest.partition("\n")[0].count(";") > 3 else ","
-    for line, row in enumerate(csv.DictReader(io.StringIO(rest), delimiter=dialect), start=3):
+    for line, row in enumerate(_rows(rest, dialect), start=3):
         try:
             for name in ("row", "col", "stratum"):
-                columns[name].append(int(row[name]))
+                columns[name].append(_whole(row[name]))
             columns["mapped"].append(_id(ids, names, row["mapped"], line))
             columns["reference"].append(_id(ids, names, row.get("reference") or "", line))
             columns["note"].append(unquoted((row.get("note") or "").strip()))
@@ -340,6 +344,21 @@ def from_csv(text: str, names: Mapping[int, str]) -> Sample:
         np.array(columns[name], np.int64) for name in ("row", "col", "stratum", "mapped", "reference")
     )
     return Sample(rows, cols, strata, mapped, reference, tuple(columns["note"]), sizes, design)
+
+
+def _rows(text: str, delimiter: str) -> Iterator[dict[str, Any]]:
+    try:
+        yield from csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    except csv.Error as error:
+        raise LabelError(f"The sample is damaged and cannot be read as a table: {error}.") from error
+
+
+def _whole(text: str) -> int:
+    """A number that fits into an array; ValueError otherwise."""
+    value = int(text)
+    if not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(text[:40])
+    return value
 
 
 def _id(ids: Mapping[str, int], names: Mapping[int, str], text: str, line: int) -> int:

@@ -9,6 +9,7 @@ from tessera_core.gate.contained import contained
 from tessera_core.gate.files import (
     is_missing,
     open_file,
+    parse_json,
     read_bytes,
     read_head,
     read_json,
@@ -16,6 +17,7 @@ from tessera_core.gate.files import (
     regular,
     told,
     unreadable,
+    whole_letters,
 )
 from tessera_core.gate.limits import FileLimits, limits
 from tessera_core.gate.rasters import open_raster, open_remote_raster, raster_errors
@@ -34,6 +36,7 @@ __all__ = [
     "open_raster",
     "open_remote_raster",
     "open_vectors",
+    "parse_json",
     "raster_errors",
     "read_bytes",
     "read_head",
@@ -44,4 +47,5 @@ __all__ = [
     "told",
     "unpacked",
     "unreadable",
+    "whole_letters",
 ]

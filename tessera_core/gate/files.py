@@ -6,6 +6,7 @@ import errno
 import functools
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,9 @@ _ADVICE = {
 }
 # Windows: another process holds the file.
 _SHARING = (32, 33)
+# JSON may spell half of a letter beyond the first plane; no file and no page can hold it.
+_HALF = re.compile("[\ud800-\udfff]")
+_SPELT_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def reason(error: OSError) -> str:
@@ -146,6 +150,44 @@ def read_bytes(path: str | Path, error: type[TesseraError] = InputError, limit: 
     return data
 
 
+def parse_json(text: bytes | str) -> Any:
+    """The value of a JSON text from anybody.
+
+    Half of a letter (a lone surrogate), which JSON can spell and which no UTF-8 can hold, is U+FFFD in every text and name.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than is read.
+
+    Example:
+        >>> parse_json(b'{"name": "Wood \\\\ud83d"}') == {"name": "Wood \\ufffd"}
+        True
+    """
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    try:
+        value = json.loads(text.removeprefix("\ufeff"))
+        # Nearly every text is plain, and lines of a log are many.
+        strange = ("\\u" in text or not text.isascii()) and _SPELT_HALF.search(text)
+        return _whole_letters(value) if strange else value
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def whole_letters(text: str) -> str:
+    """A text that UTF-8 can hold: U+FFFD in place of half of a letter."""
+    return _HALF.sub("\ufffd", text)
+
+
+def _whole_letters(value: Any) -> Any:
+    if isinstance(value, str):
+        return whole_letters(value)
+    if isinstance(value, list):
+        return [_whole_letters(item) for item in value]
+    if isinstance(value, dict):
+        return {whole_letters(name): _whole_letters(item) for name, item in value.items()}
+    return value
+
+
 def read_json(path: str | Path, error: type[TesseraError] = InputError, limit: int | None = None) -> Any:
     """The value in a JSON file of UTF-8.
 
@@ -154,8 +196,8 @@ def read_json(path: str | Path, error: type[TesseraError] = InputError, limit: i
     """
     data = read_bytes(path, error, limit)
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as cause:
+        return parse_json(data)
+    except ValueError as cause:
         name = Path(path).name
         raise error(
             f"{name} in {Path(path).parent} is not readable JSON; mend it, or copy or download it again."

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tessera_core._utils.atomic import atomic_path, ordinary_mode
 from tessera_core._utils.checksums import is_sound, sealed
 from tessera_core.errors import HeadError, TesseraError
-from tessera_core.gate import is_missing, regular
+from tessera_core.gate import is_missing, parse_json, regular
 from tessera_core.heads.base import State
 from tessera_core.heads.classification import Head
 from tessera_core.heads.portable import SUFFIX, PortableHead, read_portable
@@ -122,7 +122,7 @@ def load_head(path: str | Path) -> SavedHead:
     except (SafetensorError, OSError) as error:
         raise HeadError(f"{path.name} is not a saved head: it is damaged or a file of another kind.") from error
     try:
-        header = json.loads(metadata["tessera"])
+        header = parse_json(metadata["tessera"])
         if header["format"] != FORMAT:
             raise HeadError(f"{path.name} is of the format {header['format']!r}; this version reads {FORMAT!r}.")
         if not is_sound(header, arrays):

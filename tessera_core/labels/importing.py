@@ -6,7 +6,6 @@ swapped, what is outside) is made here, once for all formats.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
+from tessera_core.gate import parse_json
 from tessera_core.grid import Grid
 from tessera_core.labels import classfield
 from tessera_core.labels.colors import color_for
@@ -491,7 +491,7 @@ def _stroke(feature: Feature, frame: SourceCrs, grid: Grid) -> tuple[tuple[float
     import shapely
 
     try:
-        xy = json.loads(feature.properties.get("stroke") or "null")
+        xy = parse_json(feature.properties.get("stroke") or "null")
         line = shapely.MultiPoint(xy) if xy else None
     except (TypeError, ValueError, shapely.errors.ShapelyError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tessera_core.errors import LabelError
+from tessera_core.gate import parse_json as json_value
 from tessera_core.gate import read_bytes
 from tessera_core.labels.features import NO_HINTS, Feature, Hints, Read
 from tessera_core.labels.model import clean_name
@@ -41,8 +41,8 @@ def parse_json(data: bytes, name: str, hints: Hints = NO_HINTS) -> Read:
     text = decode(data, name, hints.encoding)
     broken = f"{name} is not readable JSON; it may be cut short. Export or download it again."
     try:
-        value = json.loads(text.text)
-    except (ValueError, RecursionError) as error:
+        value = json_value(text.text)
+    except ValueError as error:
         read = _lines(text.text)
         if read is None:
             raise LabelError(broken) from error
@@ -80,8 +80,8 @@ def _lines(text: str) -> Read | None:
         if not line:
             continue
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
+            value = json_value(line)
+        except ValueError:
             value = None
         if not items and not (isinstance(value, dict) and value.get("type") in _GEOJSON):
             return None

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from tessera_core._utils.atomic import write_text
 from tessera_core._utils.locks import locked, reading
 from tessera_core.errors import LabelError
+from tessera_core.gate import parse_json
 from tessera_core.hosting import shown_path
 
 FORMAT = "tessera-labels/1"
@@ -122,7 +123,7 @@ class LogFile:
 
     def _take(self, line: bytes, replay: Replay) -> None:
         try:
-            event = json.loads(line)
+            event = parse_json(line)
             if not isinstance(event, dict):
                 raise LabelError("it is not a JSON object")
             if "format" not in event:

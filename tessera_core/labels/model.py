@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tessera_core.errors import LabelError
+from tessera_core.gate import whole_letters
 
 XY = tuple[tuple[float, float], ...]
 
@@ -48,8 +49,11 @@ _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 def clean_name(name: object, limit: int = 80) -> str:
-    """``name`` as one trimmed line of at most ``limit`` characters, none a control or a mark of direction; may be empty."""
-    return " ".join(_CONTROL.sub(" ", _TURNS.sub("", str(name))).split())[:limit].strip()
+    """``name`` as one trimmed line of at most ``limit`` characters; may be empty.
+
+    None is a control, half of a letter (a lone surrogate, which no file holds) or a mark of direction.
+    """
+    return " ".join(_CONTROL.sub(" ", _TURNS.sub("", whole_letters(str(name)))).split())[:limit].strip()
 
 
 _ID_BYTES = 6

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import LabelError
-from tessera_core.gate import read_bytes
+from tessera_core.gate import parse_json, read_bytes
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.model import MAX_CLASS_ID, LabelClass, clean_name
 
@@ -197,8 +197,8 @@ def parse_tree(text: str, name: str = "") -> ClassTree:
         )
     if text.lstrip()[0] in "[{":
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(text)
+        except ValueError as error:
             where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
             raise LabelError(
                 f"The text begins like JSON but is not readable{where}; check commas and brackets."

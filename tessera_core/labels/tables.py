@@ -276,7 +276,10 @@ def _records(text: str, delimiter: str, read: Read, name: str) -> Iterator[tuple
         return iter(list(_numbered(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), name)))
     except csv.Error:
         read.notes.append("Quotation marks in the table are not paired; cells were read as they stand.")
-    rows = list(_numbered(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), name))
+    try:
+        rows = list(_numbered(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), name))
+    except csv.Error as error:
+        raise LabelError(f"{name} cannot be read as a table: {error}. Save it again as CSV.") from error
     if rows and rows[-1][1] and re.search(r"[\r\n]", rows[-1][1][-1]):
         # A quote that is never closed swallows all rows after it.
         plain = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_NONE)

@@ -215,7 +215,11 @@ def read_legend_lines(path: str | Path) -> list[tuple[str, str]]:
     path = Path(path)
     text = read_text(path, None, LabelError).text
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        rows = [[cell.strip() for cell in row] for row in table if any(row)]
+    except csv.Error as error:
+        raise LabelError(f"{path.name} is no legend that can be read as a table: {error}.") from error
     if rows and len(rows[0]) > 1 and rows[0][1].casefold() in ("to", "class", "name"):
         rows = rows[1:]
     if not rows or any(len(row) < 2 or not row[0] for row in rows):

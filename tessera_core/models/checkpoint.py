@@ -24,7 +24,7 @@ from torch import Tensor
 from tessera_core._utils.atomic import atomic_path, ordinary_mode
 from tessera_core._utils.checksums import is_sound, sealed
 from tessera_core.errors import CheckpointError
-from tessera_core.gate import regular
+from tessera_core.gate import parse_json, regular
 from tessera_core.models import zoo
 from tessera_core.models.config import (
     DEFAULT_BINS,
@@ -282,8 +282,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path.name} is damaged or not a safetensors file ({error}).") from error
     try:
-        document = json.loads(metadata[_METADATA_KEY]) if _METADATA_KEY in metadata else None
-        hints = json.loads(metadata.get("config", "{}"))
+        document = parse_json(metadata[_METADATA_KEY]) if _METADATA_KEY in metadata else None
+        hints = parse_json(metadata.get("config", "{}"))
     except ValueError as error:
         raise CheckpointError(f"The description inside {path.name} cannot be read; the file is damaged.") from error
     if document is None:

@@ -28,6 +28,7 @@ from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.locks import reading
 from tessera_core._utils.paths import cache_home, data_home
 from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
+from tessera_core.gate import parse_json
 from tessera_core.gate.archives import Archive, open_archive
 from tessera_core.gate.limits import limits
 from tessera_core.project.project import Project
@@ -343,7 +344,7 @@ def _manifest(archive: Archive, name: str) -> dict[str, Any]:
     if MANIFEST not in archive.names:
         raise InputError(f"{name} is no backup of this program: it holds no {MANIFEST}.")
     try:
-        facts = json.loads(archive.read(MANIFEST, _MAX_MANIFEST))
+        facts = parse_json(archive.read(MANIFEST, _MAX_MANIFEST))
         if facts["format"] != FORMAT and str(facts["format"]).startswith("tessera-backup/"):
             raise InputError(
                 f"{name} was made by a newer version ({facts['format']}); this version reads {FORMAT}. Update it."

@@ -30,7 +30,7 @@ from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.locks import reading
 from tessera_core.assess.holes import ORIGIN_FILE
 from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError, TesseraError
-from tessera_core.gate import is_missing
+from tessera_core.gate import is_missing, parse_json
 from tessera_core.gate.archives import Archive, open_archive
 from tessera_core.gate.limits import limits
 from tessera_core.hosting import hosted
@@ -394,7 +394,7 @@ def _manifest(archive: Archive, path: Path) -> dict[str, Any]:
     if MANIFEST not in archive.names:
         raise ProjectError(f"{path.name} is not a pack of this program: it holds no {MANIFEST}.")
     try:
-        facts = json.loads(archive.read(MANIFEST, _MAX_MANIFEST))
+        facts = parse_json(archive.read(MANIFEST, _MAX_MANIFEST))
         kind = str(facts["format"])
         if kind != FORMAT and kind.startswith("tessera-pack/"):
             raise ProjectError(

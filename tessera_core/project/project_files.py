@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import stat
 import uuid
@@ -14,6 +13,7 @@ from typing import Any
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.locks import alone
 from tessera_core.errors import ProjectError, TesseraError
+from tessera_core.gate import parse_json
 from tessera_core.gate.archives import Archive
 from tessera_core.hosting import hosted, shown_path
 from tessera_core.labels.model import clean_name
@@ -121,8 +121,8 @@ def checked(text: bytes, where: str) -> dict[str, Any]:
         ProjectError: it is none, damaged, or of a newer version; ``where`` names it then.
     """
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise ProjectError(f"The project file of {where} is damaged (no readable JSON).") from error
     if not isinstance(data, dict) or not str(data.get("format", "")).startswith("tessera-project/"):
         raise ProjectError(f"The project file of {where} is not of this program.")

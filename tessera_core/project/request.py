@@ -18,6 +18,7 @@ import numpy as np
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.paths import data_home
 from tessera_core.errors import InputError
+from tessera_core.gate import parse_json
 from tessera_core.region import NORTH_END, SOUTH_END, Region
 from tessera_core.sources.remote.datasets import Dataset, dataset_named, datasets
 
@@ -180,7 +181,7 @@ def _kept(digest: str) -> Region:
             "The region in the address was drawn or uploaded on another computer; ask for its file and upload it here."
         )
     try:
-        feature = json.loads(path.read_text(encoding="utf-8"))
+        feature = parse_json(path.read_bytes())
         geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
         return Region.of_shape(geometry, str(feature["properties"]["name"]))
     except (InputError, OSError, ValueError, KeyError, TypeError, shapely.errors.GEOSException) as error:

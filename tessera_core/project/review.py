@@ -8,8 +8,8 @@ rejected.
 from __future__ import annotations
 
 import hashlib
-import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from tessera_core._utils.atomic import atomic_path, write_json
 from tessera_core._utils.locks import alone
 from tessera_core.areas import hectares
-from tessera_core.errors import ProjectError
+from tessera_core.errors import InputError, ProjectError
 from tessera_core.export.zone_table import ZoneTable
+from tessera_core.gate import parse_json
 from tessera_core.grid import Grid
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.model import SUGGESTION, Label, LabelClass
@@ -161,7 +162,7 @@ def load(project: Project, years: tuple[int, int]) -> Review | None:
     if grid is None or not path.is_file():
         return None
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_bytes())
         if data["format"] != FORMAT:
             return None
         stamp = str(data["stamp"])
@@ -175,7 +176,9 @@ def load(project: Project, years: tuple[int, int]) -> Review | None:
         return Review(
             years, str(data["head"]), places, numbers, kept, names, float(data["rate"]), int(data["left_out"]), stamp, said
         )  # fmt: skip
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile):
+    except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError):
+        return None
+    except (zipfile.BadZipFile, zlib.error):
         return None
 
 

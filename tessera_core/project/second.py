@@ -19,7 +19,8 @@ from tessera_core._utils.atomic import write_json
 from tessera_core._utils.percents import percent
 from tessera_core.assess.designs import MIN_PER_STRATUM
 from tessera_core.assess.interpreters import Agreement, Interpreted, Opinions, agreement, interpret
-from tessera_core.errors import LabelError
+from tessera_core.errors import InputError, LabelError
+from tessera_core.gate import read_json
 from tessera_core.project.response import Opinion
 from tessera_core.project.validate import Validation, from_json, to_json
 
@@ -208,8 +209,8 @@ def read_handed(path: str | Path) -> Validation:
     """
     path = Path(path)
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        value = read_json(path)
+    except InputError as error:
         raise LabelError(
             f"{path.name} holds no places that were handed out; take the file that was saved here."
         ) from error

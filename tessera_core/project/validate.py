@@ -34,6 +34,7 @@ from tessera_core.assess.exchange import AnswersRead
 from tessera_core.assess.nonresponse import worst_case
 from tessera_core.assess.published import Published
 from tessera_core.errors import InputError, LabelError, ProjectError
+from tessera_core.gate import parse_json
 from tessera_core.grid import Grid
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.periods import period, written
@@ -356,7 +357,7 @@ def load(project: Project, year: int | None, *, two_maps: bool = False) -> Valid
     """
     path = path_of(project, year, two_maps=two_maps)
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -511,7 +512,7 @@ def from_json(value: Any, path: Path) -> Validation:
             raise _damaged(path)
         if unit not in UNITS or rule not in RULES or not 0 < margin < 0.5 or not _fit(maps, sample):
             raise _damaged(path)
-    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
         raise _damaged(path) from error
     return Validation(
         year, grid, sample, undecided, responses, unit, rule, opinions, final, doubled, margin, promise, maps

@@ -19,7 +19,7 @@ import msgspec
 
 from tessera_core.errors import InputError
 from tessera_core.export.report.model import FORMAT, Report
-from tessera_core.gate import read_bytes
+from tessera_core.gate import parse_json, read_bytes
 from tessera_core.periods import written
 
 # A report of 254 classes is about 0.5 MB; a picture of the map comes on top.
@@ -104,7 +104,7 @@ def sealed_in(content: bytes, name: str) -> Sealed:
         )
     damaged = ReportError(f"The report in {name} is damaged: part of it is missing. Ask for the file anew.")
     try:
-        value = json.loads(text)
+        value = parse_json(text)
         family, _, version = str(value["format"]).partition("/")
         if family != _FAMILY:
             raise ReportError(f"{name} is another file of this program ({family[:40]}), not a report.")
