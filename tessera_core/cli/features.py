@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "features": details["layers"],
         "pixels": int(made.valid().sum()),
         "without_data": details["without_data"],
+        "warnings": details.get("warnings", []),
     }
 
 
@@ -85,4 +86,5 @@ def report(result: dict[str, Any]) -> str:
         for one in result["features"]
     ]
     told = f"{result['without_data']} pixels have no data in one of them and are left out."
-    return "\n".join([f"{result['out']}: {result['dataset']}, {result['pixels']} pixels.", *lines, told])
+    warnings = [f"Warning: {warning}" for warning in result["warnings"]]
+    return "\n".join([f"{result['out']}: {result['dataset']}, {result['pixels']} pixels.", *lines, told, *warnings])

@@ -352,7 +352,7 @@ class _Mosaic:
             tags, thinner = file.tags(1), min(file.height / shape[0], file.width / shape[1])
             # GDAL reads the smallest copy that is still as fine as what is asked for.
             factor = max((f for f in file.overviews(1) if f <= thinner), default=1)
-            decoded = math.ceil(file.height / factor) * math.ceil(file.width / factor)
+            decoded: int = math.ceil(file.height / factor) * math.ceil(file.width / factor)
             if decoded > left:
                 return 0
             for one in legend:

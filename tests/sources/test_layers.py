@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 
 from tessera_core.analysis.stacking import stack, weights_like
 from tessera_core.cli import main
@@ -79,6 +80,32 @@ def test_no_data_in_one_raster_is_no_data(tmp_path):
     expected[:, 25:] = False
     np.testing.assert_array_equal(made.valid(), expected)
     assert made.provenance.details["without_data"] == (~expected).sum()
+
+
+def test_the_mosaic_of_a_drone_shows_where_it_shows_and_a_black_rim_is_told_of(tmp_path):
+    fine = Grid(GRID.crs, GRID.transform @ Affine.scale(0.2), (100, 150))
+    picture = np.random.default_rng(1).integers(30, 220, (4, 100, 150)).astype(np.uint8)
+    picture[3] = 255
+    picture[:, :, :50] = 0
+    with rasterio.open(
+        tmp_path / "alpha.tif", "w", driver="GTiff", dtype="uint8", count=4, height=100, width=150, crs=fine.crs,
+        transform=fine.transform, photometric="RGB", alpha="yes",
+    ) as file:  # fmt: skip
+        file.write(picture)
+    shown = read_layers([LayerSource(tmp_path / "alpha.tif")], GRID)
+    assert [one["title"] for one in shown.provenance.details["layers"]] == ["alpha 1", "alpha 2", "alpha 3"]
+    assert not shown.valid()[:, :10].any()
+    assert shown.valid()[:, 10:].all()
+    assert "warnings" not in shown.provenance.details
+    # Averages at the rim are of what shows alone.
+    assert back(shown)[:, 10:].min() > 60
+    rim = read_layers([LayerSource(write(tmp_path / "rim.tif", picture[:3], fine))], GRID)
+    (told,) = rim.provenance.details["warnings"]
+    assert "33 % of rim.tif" in told
+    assert rim.valid().all()
+    called = read_layers([LayerSource(write(tmp_path / "called.tif", picture[:3], fine, nodata=0))], GRID)
+    np.testing.assert_array_equal(called.valid(), shown.valid())
+    assert "warnings" not in called.provenance.details
 
 
 def test_classes_are_columns_of_the_commonest(tmp_path):

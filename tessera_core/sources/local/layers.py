@@ -32,6 +32,8 @@ MAX_CODES = 32
 MAX_DIM = 512
 # Resolutions that differ by less are the same.
 _SAME = 1.05
+# Bands of a picture, at least, and the share of it that is black from which on that looks like a rim.
+_PICTURE, _BLACK = 3, 0.01
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def read_layers(
         like: of features that were made earlier of rasters of the same kinds in the same order; means and deviations are theirs.
 
     Returns:
-        int8 codes (H, W, D): of standardised numbers from -4 to 4, cut off there; of classes 0 or 1.
+        int8 codes (H, W, D): of standardised numbers from -4 to 4, cut off there; of classes 0 or 1. What looks wrong is told in
+        ``provenance.details["warnings"]``.
 
     Raises:
         InputError: a file does not meet the grid, is the same everywhere, or does not fit ``like``.
@@ -111,13 +114,16 @@ def read_layers(
     columns: list[Column] = []
     planes: list[NDArray[np.int8]] = []
     titles: set[str] = set()
+    warnings: list[str] = []
     valid = np.ones(grid.shape, bool)
     for number, source in enumerate(sources):
         if cancelled is not None and cancelled():
             raise Cancelled()
         if progress is not None:
             progress(number, len(sources), source.path.name)
-        for values, rule, called in _read(source, grid):
+        bands = _read(source, grid)
+        warnings += _warnings(source, [values for values, _, _ in bands])
+        for values, rule, called in bands:
             title = _unused(called, source, titles)
             titles.add(title)
             earlier = None if known is None else known[len(columns) :]
@@ -142,9 +148,25 @@ def read_layers(
     same = json.dumps([{k: v for k, v in fact.items() if k != "rule"} for fact in facts], sort_keys=True)
     name = hashlib.sha256(same.encode()).hexdigest()[:8]
     details = {"layers": facts, "files": [source.path.name for source in sources], "without_data": int((~valid).sum())}
+    if warnings:
+        details["warnings"] = warnings
     return EmbeddingRaster(
         codes, scales, grid, Provenance(MODEL, "1", name, len(columns), year, source=MODEL, details=details)
     )
+
+
+def _warnings(source: LayerSource, bands: Sequence[Floats]) -> list[str]:
+    """What looks wrong with a picture: a black rim that it does not call empty would be taken for ground."""
+    if len(bands) < _PICTURE:
+        return []
+    black = np.logical_and.reduce([band == 0 for band in bands])
+    share = float(black.sum() / max(1, np.isfinite(bands[0]).sum()))
+    if share < _BLACK:
+        return []
+    return [
+        f"{100 * share:.0f} % of {source.path.name} here is 0 in every band, and the file does not call 0 empty. If that is its "
+        "rim, save it with 0 as no data and join it again; else black is taken for what the ground is like."
+    ]
 
 
 def _unused(title: str, source: LayerSource, taken: set[str]) -> str:
@@ -216,7 +238,7 @@ def _one_hot(
 
 def _read(source: LayerSource, grid: Grid) -> list[tuple[Floats, str, str]]:
     """Bands on the grid, float32 (H, W) with NaN for no data, how they came there, and what they are called."""
-    from rasterio.enums import Resampling
+    from rasterio.enums import ColorInterp, Resampling
     from rasterio.vrt import WarpedVRT
 
     path = source.path
@@ -231,15 +253,18 @@ def _read(source: LayerSource, grid: Grid) -> list[tuple[Floats, str, str]]:
             rule = "as it is" if same else "average" if finer else "bilinear"
             rule = "mode" if source.kind == "classes" and not same else rule
             how = {"average": Resampling.average, "bilinear": Resampling.bilinear, "mode": Resampling.mode}
-            bands = file.indexes if source.kind == "number" else (1,)
+            # As mosaics of drones have it: what shows is a band of its own, and no feature.
+            shows = [band for band in file.indexes if file.colorinterp[band - 1] == ColorInterp.alpha]
+            bands = [band for band in file.indexes if band not in shows] if source.kind == "number" else [1]
+            masked = file.nodata is None or bool(shows)
             options: dict[str, Any] = {
                 "crs": grid.crs, "transform": grid.transform, "height": grid.height, "width": grid.width,
-                "resampling": how.get(rule, Resampling.nearest), "add_alpha": file.nodata is None, "dtype": "float32",
+                "resampling": how.get(rule, Resampling.nearest), "add_alpha": masked and not shows, "dtype": "float32",
             }  # fmt: skip
             if file.nodata is not None:
                 options |= {"src_nodata": file.nodata, "nodata": np.nan}
             with WarpedVRT(file, **options) as moved:
-                beyond = moved.read(moved.count) == 0 if file.nodata is None else np.zeros(grid.shape, bool)
+                beyond = moved.read(shows[0] if shows else moved.count) == 0 if masked else np.zeros(grid.shape, bool)
                 for band in bands:
                     values = moved.read(band).astype(np.float32)
                     values[beyond] = np.nan

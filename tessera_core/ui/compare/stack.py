@@ -295,6 +295,8 @@ def _done(project: Project, made: StackResult, key: str) -> None:
         icon=":material/check:",
     )
     parts = rasters[0].provenance.details["parts"]
+    for warning in [text for part in parts for text in part.get("details", {}).get("warnings", ())]:
+        st.warning(humanize.escape(relay(warning)), icon=":material/warning:")
     rows = [
         {
             "Part": f"{number}",
