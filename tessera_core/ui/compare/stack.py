@@ -36,6 +36,8 @@ _RULES = {
     "bilinear": later("interpolated"),
     "mode": later("the commonest"),
 }
+# The share of a region that is lost by joining and not passed over.
+_MUCH = 0.2
 # What a raster is -> the kind of tessera_core.sources.local.layers.LayerSource.
 _KINDS = {"number": later("Numbers"), "slope": later("Elevation, as slope"), "classes": later("Classes")}
 
@@ -294,6 +296,16 @@ def _done(project: Project, made: StackResult, key: str) -> None:
         ),
         icon=":material/check:",
     )
+    share = missing / sum(raster.grid.height * raster.grid.width for raster in rasters)
+    if share > _MUCH:
+        st.warning(
+            t(
+                "That is {percent} % of the region: the joined one can be mapped only where both have data. Join what covers "
+                "the region, or choose a smaller region first.",
+                percent=numeral(100 * share, ".0f"),
+            ),
+            icon=":material/warning:",
+        )
     parts = rasters[0].provenance.details["parts"]
     for warning in [text for part in parts for text in part.get("details", {}).get("warnings", ())]:
         st.warning(humanize.escape(relay(warning)), icon=":material/warning:")
