@@ -16,6 +16,7 @@ from tessera_core.analysis.postprocess import majority
 from tessera_core.export.geotiff import write_class_map
 from tessera_core.grid import transformer
 from tessera_core.labels.model import LabelClass
+from tessera_core.lessons import library as lessons
 from tessera_core.project import steps
 from tessera_core.project.classify import head_choice, map_project
 from tessera_core.project.project import Project
@@ -63,8 +64,25 @@ def test_map_panel_and_pictures_are_sent(app: AppTest, project: Project) -> None
     assert png == b""
     assert sent["pca"][1].startswith(b"\x89PNG")
     assert sent["panel"][0]["key"] == header["key"]
+    assert not sent["panel"][0]["guided"]
     # Nothing to load from elsewhere unless somebody asks for a base map.
     assert "http" not in str({key: value for key, value in header.items() if key != "base"})
+
+
+def test_while_a_lesson_leads_the_page_keeps_its_own_advice_to_itself(app: AppTest, project: Project) -> None:
+    grid = project.grid
+    assert grid is not None
+    for number, (row, col) in enumerate(((10, 10), (50, 50))):
+        x, y = grid.pixel_to_xy(row, col)
+        project.log.add("point", project.log.add_class(f"Kind {number}").id, [(float(x), float(y))])
+    project.update(lesson={"lesson": "first-map", "step": "wood"})
+    open_label_page(app, project)
+    assert messages(app)["panel"][0]["guided"]
+    assert not any(button.key == f"steps_hide_{project.key}" for button in app.button)
+    lessons.leave(project)
+    app.run()
+    assert not messages(app)["panel"][0]["guided"]
+    assert any(button.key == f"steps_hide_{project.key}" for button in app.button)
 
 
 def test_labels_of_the_project_make_a_map_and_the_year_can_change(app: AppTest, project: Project) -> None:
