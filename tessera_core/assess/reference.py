@@ -193,7 +193,13 @@ def suggested_pixels(labels: Sequence[Label], label_index: NDArray[np.integer]) 
 
 
 def read_reference(
-    path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None, hints: Hints = NO_HINTS
+    path: str | Path,
+    grid: Grid,
+    field: str | None = None,
+    crs: str | None = None,
+    hints: Hints = NO_HINTS,
+    *,
+    of_several: bool = False,
 ) -> Reference:
     """Labels of a vector file, table, label JSON or single-band class raster on ``grid``.
 
@@ -203,6 +209,7 @@ def read_reference(
         field: attribute that is the class, for vector files.
         crs: of the file, where it does not say it.
         hints: layer, columns of coordinates and encoding, where guessing is unsafe.
+        of_several: whether labels may lie on other grids as well, so that one class alone is enough here.
 
     Raises:
         LabelError: the file cannot be read or no label lies on the grid.
@@ -216,7 +223,7 @@ def read_reference(
     if len(reference.rows) == 0:
         raise imported.report.nothing_left(Path(path).name)
     present = np.unique(reference.y)
-    if len(present) < 2 <= len(imported.classes):
+    if not of_several and len(present) < 2 <= len(imported.classes):
         name = next(c.name for c in imported.classes if c.id == present[0])
         raise LabelError(
             f"Only the class {name!r} of {Path(path).name} has pixels in the end; two are needed. "

@@ -25,12 +25,15 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tessera_core import __version__
 from tessera_core.cli.console import PROGRESS, say, secure_streams, talking
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.periods import written
+
+if TYPE_CHECKING:
+    from tessera_core.cli.objects import Stores
 
 # Order of a user's path through the tool; each name is a module of this package.
 COMMANDS = {
@@ -69,6 +72,8 @@ COMMANDS = {
 # Names that commands had: scripts may have them.
 FORMER = {"fuse": "stack"}
 _log = logging.getLogger(__name__)
+# How often a share takes in what others bring into a store while it ends.
+ROUNDS = 20
 DONE, FAILURE, BAD_INPUT, PARTLY, STOPPED = 0, 1, 2, 3, 130
 EXIT_CODES = (
     "exit codes: 0 done, 1 failure, 2 bad input, 3 done in part (what is missing is named), 130 stopped with Ctrl-C."
@@ -244,7 +249,7 @@ def _run(name: str, module: ModuleType, args: argparse.Namespace) -> int:
         result = module.run(args)
         if stores.any:
             stores.send()
-            result = stores.told(result)
+            result = stores.told(_settled(stores, module, args, result))
     except TesseraError as error:
         _log.info("Where it arose:", exc_info=True)
         code = BAD_INPUT if isinstance(error, InputError) else FAILURE
@@ -277,6 +282,28 @@ def _run(name: str, module: ModuleType, args: argparse.Namespace) -> int:
     text = report(result) if report else json.dumps(_plain(result), indent=2, allow_nan=False)
     lines = [text, *(f"Replaced the earlier {path}." for path in replaced)]
     return _print("\n".join(lines) + "\n", code)
+
+
+def _settled(stores: Stores, module: ModuleType, args: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a share once it has seen all that other shares have brought into the store.
+
+    Shares that end at the same moment each show what they saw. So each looks once more after it has sent, and shows and sends
+    again until nothing new has come: whoever looks last has seen all.
+
+    Args:
+        result: of the first time.
+    """
+    if getattr(args, "share", None) is None:
+        return result
+    for _ in range(ROUNDS):
+        if not stores.came():
+            break
+        made = result.get("made")
+        result = module.run(args)
+        if made is not None and "made" in result:
+            result["made"] += made
+        stores.send()
+    return result
 
 
 def _plain(value: Any) -> Any:

@@ -8,13 +8,13 @@ random split would have claimed ("naive"), and with --baseline what plain monthl
 under the same split.
 
 With --tiles a folder of any number of tiles, in any UTM zones, is scored as 'tessera map --tiles' maps it: only labelled pixels
-are read, one tile at a time.
+are read, one tile at a time. --workers takes several processes, --scheduler the workers of a cluster, --share a part of the tiles
+for a job array, which meet in the folder of --parts; whoever comes last scores, and what was read is not read again.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.head_options import (
@@ -29,19 +29,21 @@ from tessera_core.cli.head_options import (
     read_measured,
     wants_regression,
 )
-from tessera_core.cli.paths import Input
+from tessera_core.cli.paths import Input, Output
+from tessera_core.cli.shares import add_spread_options, check_engine, scheduler_of, share_of, told_of_plan
 
 if TYPE_CHECKING:
     from tessera_core.assess.evaluate import CrossValidation
     from tessera_core.assess.reference import Reference
-    from tessera_core.raster import EmbeddingRaster
 
-PATHS = {**LABEL_PATHS, "baseline": Input()}
+PATHS = {**LABEL_PATHS, "baseline": Input(), "parts": Output(folder="into"), "plan": Output((".geojson",))}
 EXAMPLES = (
     "tessera evaluate embeddings --labels fields.gpkg --field crop",
-    "tessera evaluate country --labels fields.gpkg --tiles",
+    "tessera evaluate country --labels fields.gpkg --tiles --workers 4",
+    "tessera evaluate country --labels fields.gpkg --tiles --parts labelled --share 3/40",
     "tessera evaluate demo/embeddings/2023 --labels demo/truth/2023.tif --head forest --baseline demo/dpixels/2023 --json",
 )
+STOPPED = "with --parts, what was read is kept; run the same command again to go on"
 SUMMARY = "score a head honestly, with whole places held out"
 HELD_OUT = {"field": "whole fields", "blocked": "blocks of ground", "random": "random pixels"}
 
@@ -70,6 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read a folder tile by tile: any number, in any UTM zones, labelled pixels alone",
     )
     parser.add_argument(
+        "--parts",
+        metavar="DIR",
+        help="with --tiles, the folder in which those who read meet: needed with --share and a --scheduler of other machines; it "
+        "keeps the labelled pixels (132 bytes each) for other heads, and the score in score.json",
+    )
+    add_spread_options(parser, "tiles", ", with --tiles")
+    parser.add_argument(
         "--compare-heads",
         action="store_true",
         help="also say whether logistic regression suits these labels better than class means",
@@ -86,8 +95,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        InputError: some do not.
+    """
+    from tessera_core.errors import InputError
+
+    share_of(args)
+    check_engine(args)
+    spread = args.share is not None or args.workers > 1 or args.scheduler
+    if not args.tiles and (spread or args.parts or args.plan or args.dry_run):
+        raise InputError(
+            "--share, --workers, --scheduler, --parts, --plan and --dry-run go with --tiles, which reads tile by tile."
+        )
+    if args.parts is None and (args.share is not None or (spread and scheduler_of(args) not in (None, "local"))):
+        raise InputError(
+            "Shares and other machines meet in a folder: add --parts DIR, the same for all and where all of them see it."
+        )
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluate and return a JSON object.
+
+    With ``--share`` the result is ``waiting``, the names of tiles that other shares have not read yet, and ``read``, how many
+    are, until all are.
 
     ``card`` is what there is to know of the labels before any score (None with ``--tiles``): a list of objects ``what``,
     ``level`` (``ok``, ``mind``, ``bad``), ``sentence``, ``advice``, ``value``.
@@ -116,7 +149,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.compare_heads and args.per_class:
         raise InputError("--compare-heads takes all labels; leave --per-class out.")
     if args.tiles:
-        reference, raster, lost = _labelled(args)
+        from tessera_core.cli.tile_evaluate import labelled
+
+        found = labelled(args)
+        if isinstance(found, dict):
+            return found
+        reference, raster, lost = found
     else:
         raster = open_embeddings(args.embeddings)
         reference, lost = read_classes(args, raster.grid), left_out(raster)
@@ -154,21 +192,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         result["heads"] = compare_heads(samples, seed=args.seed).to_json()
     if args.baseline:
         result["baseline"] = _baseline(args, raster.shape, reference, cv)
+    if args.parts:
+        from tessera_core.cli.tile_evaluate import keep_score
+
+        keep_score(args, result)
     return result
-
-
-def _labelled(args: argparse.Namespace) -> tuple[Reference, EmbeddingRaster, list[dict[str, str]]]:
-    """The labels on the tiles of a folder, what stands for a raster of their pixels, and what could not be read."""
-    from typing import cast
-
-    from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.project.tile_maps import pieces_of
-    from tessera_core.project.tile_training import labels_on_tiles
-    from tessera_core.raster import EmbeddingRaster
-
-    pieces, problems = pieces_of(Path(args.embeddings))
-    reference, pixels = labels_on_tiles(pieces, lambda grid: read_classes(args, grid), progress=ConsoleProgress("read"))
-    return reference, cast(EmbeddingRaster, pixels), [one.to_json() for one in problems]
 
 
 def _baseline(
@@ -239,6 +267,16 @@ def report(result: dict[str, Any]) -> str:
     from tessera_core._utils.partial import left_out_lines
     from tessera_core.labels.report import told
 
+    if "plan" in result:
+        return told_of_plan(result)
+    if "waiting" in result:
+        return "\n".join(
+            [
+                f"{result['read']} tiles with labels are read. {len(result['waiting'])} are not yet, {result['waiting'][0]} among "
+                "them; other shares read them, and the last one scores.",
+                *left_out_lines(result),
+            ]
+        )
     remarks = [*result["notes"], *left_out_lines(result)]
     if "r2" in result:
         held_out = {**HELD_OUT, "field": "whole plots"}[result["split"]]

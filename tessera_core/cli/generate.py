@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tessera_core.project.plan import Planned
 
 PATHS = {
-    "tiles": Input(),
+    "tiles": Input(by_tile=True),
     "weights": Input(names=weights_names),
     "out": Output(folder="into"),
     "plan": Output((".geojson",)),
@@ -112,6 +112,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         repeats=args.repeats,
         layout=args.format,
     )
+    if args.share is not None:
+        from tessera_core.sources.remote.objects import bring_whole
+
+        bring_whole(share_of(args).take(folders))
     console = ConsoleProgress("generate")
     done: dict[str, Any] = {"progress": console, "failed": failed, "share": share_of(args)}
     if args.workers > 1 or scheduler_of(args):

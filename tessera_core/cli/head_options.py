@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tessera_core.labels.report import ImportReport
     from tessera_core.project.regress import RegressionChoice
 
-LABEL_PATHS = {"embeddings": Input(), "labels": Input(), "tree": Input()}
+LABEL_PATHS = {"embeddings": Input(by_tile=True), "labels": Input(), "tree": Input()}
 # The keys of tessera_core.heads.HEADS and REGRESSION_HEADS, which are not imported before arguments are checked.
 HEAD_NAMES = ("prototype", "auto", "ridge", "logistic", "knn", "forest", "boosting", "mlp", "unet")
 REGRESSION_HEAD_NAMES = ("ridge-regression", "forest-regression", "mlp-regression")
@@ -117,8 +117,11 @@ def wants_regression(args: argparse.Namespace) -> bool:
     return numbers
 
 
-def read_classes(args: argparse.Namespace, grid: Grid) -> Reference:
+def read_classes(args: argparse.Namespace, grid: Grid, *, of_several: bool = False) -> Reference:
     """The labels of the file that the options name, on ``grid``, those of ``--classes`` only.
+
+    Args:
+        of_several: whether labels may lie on other grids as well, so that one class alone is enough here.
 
     Raises:
         LabelError: the file cannot be read, or a class is not in it.
@@ -129,7 +132,7 @@ def read_classes(args: argparse.Namespace, grid: Grid) -> Reference:
     from tessera_core.errors import InputError
 
     _require_fields(args)
-    reference = read_reference(args.labels, grid, args.field, args.crs, hints_of(args))
+    reference = read_reference(args.labels, grid, args.field, args.crs, hints_of(args), of_several=of_several)
     if args.classes:
         reference = reference.only([name.strip() for name in args.classes.split(",") if name.strip()])
     wrong = values_taken_as_classes([c.name for c in reference.classes], len(set(reference.groups.tolist())))

@@ -46,7 +46,8 @@ class Stores:
                 continue
             meant = role(args) if callable(role) else role
             if isinstance(meant, Input) and not meant.urls:
-                paths = [self._fetched(one) for one in _listed(value)]
+                in_part = meant.by_tile and getattr(args, "share", None) is not None
+                paths = [self._fetched(one, in_part) for one in _listed(value)]
                 setattr(args, name, paths if isinstance(value, list) else type(value)(paths[0]))
             elif isinstance(meant, Output):
                 setattr(args, name, type(value)(self._prepared(str(value), meant, args)))
@@ -70,6 +71,16 @@ class Stores:
             send(file.parent, above, names, progress=ConsoleProgress("send"))
             shutil.rmtree(file.parent, ignore_errors=True)
 
+    def came(self) -> bool:
+        """Take in what others have brought into the folders that the command wrote to, meanwhile; whether there was anything.
+
+        Raises:
+            InputError, AcquisitionError: a store does not answer.
+        """
+        from tessera_core.sources.remote.objects import fetch_new
+
+        return any([fetch_new(address) for _, address in self._folders])
+
     def told(self, value: Any) -> Any:
         """A result, or a sentence, with addresses in the place of paths."""
         if isinstance(value, str):
@@ -89,14 +100,14 @@ class Stores:
         """Whether there is an address at all."""
         return bool(self._folders or self._files or self._read)
 
-    def _fetched(self, text: str) -> str:
+    def _fetched(self, text: str, in_part: bool) -> str:
         from tessera_core.cli.console import ConsoleProgress
         from tessera_core.sources.remote.objects import Address, fetch, is_address
 
         if not is_address(text):
             return text
         address = Address.parse(text)
-        path = fetch(address, progress=ConsoleProgress("fetch"))
+        path = fetch(address, outlines=in_part, progress=ConsoleProgress("fetch"))
         self._read.append((path, address))
         return str(path)
 

@@ -29,10 +29,12 @@ class Input:
     Attributes:
         names: words that may stand instead of a path (checkpoints, shipped configurations), asked for when needed.
         urls: whether an address is understood, too.
+        by_tile: whether with ``--share`` only the tiles of the share are read, and fetched, of a folder in an object store.
     """
 
     names: Callable[[], Iterable[str]] | None = None
     urls: bool = False
+    by_tile: bool = False
 
 
 @dataclass(frozen=True)

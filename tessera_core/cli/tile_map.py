@@ -89,7 +89,9 @@ def _trained(args: argparse.Namespace, out: Path) -> tuple[Path, dict[str, Any]]
                 )
             return out / HEAD, dict(known["result"])
         progress = ConsoleProgress("train")
-        reference, pixels = labels_on_tiles(pieces, lambda grid: read_classes(args, grid), progress=progress)
+        found = labels_on_tiles(pieces, lambda grid: read_classes(args, grid, of_several=True))
+        # Tiles that cannot be read are named when it is their turn to be mapped.
+        reference, pixels, _ = found.pixels(progress=progress)
         choice, legend = chosen_head(args, list(reference.classes))
         trained = train_on_tiles(
             reference, pixels, choice, seed=args.seed, calibrated=not args.raw_confidence, progress=progress

@@ -30,6 +30,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.project.map_notes import CLASSES
 from tessera_core.project.plan import MAP_US, Planned
+from tessera_core.sources.remote.objects import bring_whole
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ def map_tiles(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"Cannot create the folder {out}: {error.strerror or error}.") from error
+    mine, digest = share.take(pieces), _digest(head)
+    # Of an object store's tiles those of other shares stay there.
+    bring_whole(piece.path for piece in mine if _known(out, piece, digest, confidence) is None)
     task = functools.partial(_map_share, tuple(pieces), head.absolute(), out.absolute(), confidence)
     if workers > 1 or executor is not processes:
         parts = spread(task, share, workers, executor=executor, retries=retries, progress=progress, cancelled=cancelled)
@@ -133,8 +137,6 @@ def map_tiles(
     made = sum(count for count, _ in parts)
     own = [one for _, failures in parts for one in failures]
     failed += own
-    mine = share.take(pieces)
-    digest = _digest(head)
     with alone(out / _LOCK, passing=True):
         # Looked at and written in one turn, so that the share that ends last shows all.
         tiles = {piece.name: known for piece in pieces if (known := _known(out, piece, digest, confidence)) is not None}

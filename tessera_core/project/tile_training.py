@@ -10,9 +10,11 @@ import numpy as np
 from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 
-from tessera_core.errors import HeadError, InputError, LabelError
+from tessera_core._utils.partial import Failure
+from tessera_core.errors import Cancelled, HeadError, InputError, LabelError
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
+from tessera_core.project.tile_pixels import TilePixels, Wanted, left_out, read_pixels
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
 from tessera_core.types import Bools, Cancel, Floats, Progress
@@ -90,72 +92,133 @@ class _Zone:
     tiles: Sequence[tuple[Piece, Grid]]
 
 
+@dataclass(frozen=True)
+class TileLabels:
+    """Labels on a folder of tiles, in however many coordinate systems; nothing of the tiles but their headers is read yet.
+
+    Attributes:
+        wanted: the tiles that labels lie on, in order, with the labelled pixels of each; a pixel may lie on several.
+    """
+
+    wanted: Sequence[Wanted]
+    _zones: Sequence[_LabelledZone]
+    _of: Sequence[tuple[int, NDArray[np.int64]]]
+    _width: int
+
+    def pixels(
+        self,
+        read: Callable[[Wanted, Cancel | None], TilePixels] = read_pixels,
+        *,
+        progress: Progress | None = None,
+        cancelled: Cancel | None = None,
+    ) -> tuple[Reference, LabelledPixels, list[Failure]]:
+        """The labels, in rows that count on from one coordinate system to the next; the embeddings under them; unreadable tiles.
+
+        Where tiles lie over each other the first that has data counts.
+
+        Args:
+            read: what a tile holds: of the tile itself, or of what others read of it.
+
+        Raises:
+            LabelError: no label lies on a tile that has data.
+            InputError: none of the tiles can be read.
+            MixedDatasetsError: the tiles are of several datasets.
+        """
+        keys, codes, scales = list[NDArray[Any]](), list[NDArray[Any]](), list[NDArray[Any]]()
+        open_yet = [np.ones(len(zone.found.rows), bool) for zone in self._zones]
+        failed: list[Failure] = []
+        first: Provenance | None = None
+        for done, (wanted, (zone, here)) in enumerate(zip(self.wanted, self._of, strict=True), 1):
+            if progress is not None:
+                progress(done, len(self.wanted), f"labels on {wanted.piece.name}")
+            try:
+                found = read(wanted, cancelled)
+            except InputError as error:
+                failed.append(left_out(wanted, error))
+                continue
+            first = first or found.provenance
+            first.require_same_dataset(found.provenance, "one head")
+            new = valid_scales(found.scales) & open_yet[zone][here]
+            here, base, labels = here[new], self._zones[zone].base, self._zones[zone].found
+            open_yet[zone][here] = False
+            keys.append((labels.rows[here].astype(np.int64) + base) * self._width + labels.cols[here])
+            codes.append(found.codes[new])
+            scales.append(found.scales[new])
+        if first is None:
+            raise (
+                InputError(failed[0].why)
+                if failed
+                else LabelError("Not one label lies on a tile that has data; check that labels and embeddings overlap.")
+            )
+        pixels = _by_key(np.concatenate(keys), np.concatenate(codes), np.concatenate(scales), self._width, first)
+        parts: list[Reference] = []
+        groups = 0
+        for one in self._zones:
+            rows = one.found.rows.astype(np.int64) + one.base
+            parts.append(replace(one.found, rows=rows, groups=one.found.groups + groups))
+            groups += int(one.found.groups.max(initial=-1)) + 1
+        return joined_references(parts), pixels, failed
+
+
+@dataclass(frozen=True)
+class _LabelledZone:
+    """The labels of one coordinate system, on the grid around all its tiles, whose first row counts as ``base``."""
+
+    found: Reference
+    base: int
+
+
 def labels_on_tiles(
     pieces: Sequence[Piece],
     read: Callable[[Grid], Reference],
     *,
-    progress: Progress | None = None,
     cancelled: Cancel | None = None,
-) -> tuple[Reference, LabelledPixels]:
-    """The labelled pixels of tiles, with their embeddings.
+) -> TileLabels:
+    """Where labels lie on tiles.
 
     Args:
-        pieces: the tiles; opened one at a time.
+        pieces: the tiles; only their headers are read.
         read: the labels on a grid; asked once for each coordinate system.
-
-    Returns:
-        The labels, in rows that count on from one coordinate system to the next, and the embeddings under them.
 
     Raises:
         LabelError: no label lies on a tile.
-        MixedDatasetsError: the tiles are of several datasets.
+        InputError: the place of a tile on Earth is not known.
+        Cancelled: ``cancelled`` said so.
     """
     zones = _zones(pieces)
     width = max(zone.grid.width for zone in zones)
-    parts: list[Reference] = []
-    keys, codes, scales = list[NDArray[Any]](), list[NDArray[Any]](), list[NDArray[Any]]()
-    first: Provenance | None = None
+    labelled: list[_LabelledZone] = []
+    wanted: list[Wanted] = []
+    of: list[tuple[int, NDArray[np.int64]]] = []
     problem: LabelError | None = None
-    base = done = groups = 0
+    base = 0
     for zone in zones:
+        if cancelled is not None and cancelled():
+            raise Cancelled
         try:
             found = read(zone.grid)
         except LabelError as error:
             # Labels may lie in one zone only.
             problem = problem or error
-            base += zone.grid.height + _APART
-            done += len(zone.tiles)
-            continue
-        open_yet = np.ones(len(found.rows), bool)
-        for piece, grid in zone.tiles:
-            done += 1
-            if progress is not None:
-                progress(done, len(pieces), f"labels on {piece.name}")
-            top, left = (round(float(v)) for v in zone.grid.xy_to_pixel(grid.transform.c, grid.transform.f))
-            rows, cols = found.rows - top, found.cols - left
-            here = np.flatnonzero(open_yet & (rows >= 0) & (rows < grid.height) & (cols >= 0) & (cols < grid.width))
-            if not len(here):
-                continue
-            raster = piece.open(cancelled=cancelled)
-            first = first or raster.provenance
-            first.require_same_dataset(raster.provenance, "one head")
-            scale = np.asarray(raster.scales[rows[here], cols[here]], np.float32)
-            valid = valid_scales(scale)
-            here, scale = here[valid], scale[valid]
-            open_yet[here] = False
-            keys.append((found.rows[here].astype(np.int64) + base) * width + found.cols[here])
-            codes.append(np.asarray(raster.codes[rows[here], cols[here]]))
-            scales.append(scale)
-        moved = replace(found, rows=found.rows.astype(np.int64) + base, groups=found.groups + groups)
-        groups += int(found.groups.max(initial=-1)) + 1
+        else:
+            rows, cols = found.rows, found.cols
+            for piece, grid in zone.tiles:
+                top, left = (round(float(v)) for v in zone.grid.xy_to_pixel(grid.transform.c, grid.transform.f))
+                # Rows ascend: of many tiles and labels each tile looks at its own rows alone.
+                low, high = np.searchsorted(rows, (top, top + grid.height))
+                across = cols[low:high]
+                here = low + np.flatnonzero((across >= left) & (across < left + grid.width))
+                if len(here):
+                    places = (rows[here] - top).astype(np.int32), (cols[here] - left).astype(np.int32)
+                    wanted.append(Wanted(piece, *places))
+                    of.append((len(labelled), here))
+            labelled.append(_LabelledZone(found, base))
         base += zone.grid.height + _APART
-        parts.append(moved)
-    if not parts or first is None:
+    if not wanted:
         raise problem or LabelError(
             "Not one label lies on a tile that has data; check that labels and embeddings overlap."
         )
-    pixels = _by_key(np.concatenate(keys), np.concatenate(codes), np.concatenate(scales), width, first)
-    return joined_references(parts), pixels
+    return TileLabels(wanted, labelled, of, width)
 
 
 def joined_references(parts: Sequence[Reference]) -> Reference:

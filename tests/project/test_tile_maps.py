@@ -239,20 +239,6 @@ def test_overviews_of_the_one_file_hold_classes_and_ground_between_tiles_takes_n
     assert whole.stat().st_size < 4 * sum(file.stat().st_size for file, _ in files)
 
 
-def test_the_head_of_all_zones_is_scored_without_putting_the_tiles_together(
-    country: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["evaluate", str(country / "E"), "--labels", str(country / "labels.geojson"), "--json"]
-    assert main(words) == 2
-    capsys.readouterr()
-    assert main([*words, "--tiles"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["n_test"], found["dataset"], found["failed"]) == (24, ORIGIN.dataset, [])
-    assert found["accuracy"] > 0.9
-    assert main([*words, "--tiles", "--neighbourhood", "3"]) == 2
-    assert "rims of the tiles" in capsys.readouterr().out
-
-
 def test_processes_end_in_the_same_bytes_and_a_bad_tile_is_named(
     country: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,9 +19,11 @@ from tessera_core.cli import main
 from tessera_core.errors import AcquisitionError, ExportError, InputError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.sources.local.open import find_pieces
 from tessera_core.sources.remote import objects
-from tessera_core.sources.remote.objects import Address, fetch, is_address, send
-from tests.factories import make_raster
+from tessera_core.sources.remote.objects import Address, bring_whole, fetch, is_address, send
+from tests.factories import make_grid, make_raster
 from tests.servers import free_port
 from tests.waiting import eventually
 from tools.object_server import SERVER
@@ -140,6 +142,117 @@ def test_a_command_reads_an_address_and_tells_of_it(
         assert why in json.loads(capsys.readouterr().out)["error"]["message"]
 
 
+def labelled_tiles(folder: Path, count: int) -> Path:
+    """Small tiles of two kinds of ground beside each other, and labels on them."""
+    rng = np.random.default_rng(0)
+    kinds, features = rng.normal(size=(2, 16)), []
+    for number in range(count):
+        kind = (np.arange(12) // 6)[None].repeat(12, 0)
+        grid = Grid("EPSG:32631", Affine(10, 0, 500_000 + 120 * number, 0, -10, 100_000), (12, 12))
+        raster = make_raster(
+            kinds[kind] + 0.1 * rng.normal(size=(12, 12, 16)), grid, Provenance("studio", "nano", dim=16, year=2024)
+        )
+        raster.save(folder / "E" / f"t{number}")
+        for name, col in (("wheat", 2.5), ("rye", 9.5)):
+            for row in (3.5, 8.5):
+                lon, lat = (float(v) for v in raster.grid.pixel_to_lonlat(row, col))
+                place = {"type": "Point", "coordinates": [lon, lat]}
+                features.append({"type": "Feature", "properties": {"crop": name}, "geometry": place})
+    (folder / "labels.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return folder
+
+
+def put_tiles(store: Any, folder: Path) -> None:
+    for file in (folder / "E").rglob("*.*"):
+        if file.is_file():
+            obstore.put(store, f"in/E/{file.relative_to(folder / 'E').as_posix()}", file)
+    obstore.put(store, "in/labels.geojson", folder / "labels.geojson")
+
+
+def test_of_large_arrays_the_beginning_comes_first_and_the_rest_when_it_is_wanted(
+    store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    raster = make_raster(
+        np.random.default_rng(0).normal(size=(80, 90, 16)), make_grid((80, 90)), Provenance("studio", "nano", dim=16)
+    )
+    for name in ("one", "two"):
+        raster.save(tmp_path / name)
+        for file in (tmp_path / name).iterdir():
+            obstore.put(store, f"kenya/2024/{name}/{file.name}", file)
+    folder = fetch(HERE, outlines=True)
+    codes = folder / "one" / "codes.npy"
+    assert (codes.stat().st_size, codes.read_bytes() == (tmp_path / "one" / "codes.npy").read_bytes()) == (
+        115_328,
+        False,
+    )
+    # What there is can be told, and no more; the scales are small.
+    assert [piece.describe().grid.shape for piece in find_pieces(folder)[0]] == [(80, 90)] * 2
+    assert sorted(path.parent.name for path in folder.rglob(f".*{objects.REST}")) == ["one", "two"]
+    before = codes.stat().st_mtime_ns
+    bring_whole([folder / "one"])
+    assert EmbeddingRaster.open(folder / "one").codes.tobytes() == raster.codes.tobytes()
+    assert codes.stat().st_mtime_ns == before
+    came: list[str] = []
+    real = objects._download
+    monkeypatch.setattr(objects, "_download", lambda *args: (came.append(args[2]), real(*args))[1])
+    bring_whole([folder / "one"])
+    fetch(HERE, outlines=True)
+    assert came == []
+    fetch(HERE)
+    assert came == ["kenya/2024/two/codes.npy"]
+    assert EmbeddingRaster.open(folder / "two").codes.tobytes() == raster.codes.tobytes()
+
+
+def test_a_share_fetches_its_own_tiles_and_those_with_labels(
+    store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "WORTH", 64)
+    monkeypatch.setattr(objects, "BEGINNING", 256)
+    labelled_tiles(tmp_path, 5)
+    labels = json.loads((tmp_path / "labels.geojson").read_text())
+    labels["features"] = labels["features"][:4]
+    (tmp_path / "labels.geojson").write_text(json.dumps(labels))
+    put_tiles(store, tmp_path)
+    words = ["map", str(tmp_path / "E"), "--labels", str(tmp_path / "labels.geojson"), "--tiles"]
+    assert main([*words, str(tmp_path / "M"), "--json"]) == 0
+    there = ["s3://b/in/E", "--labels", "s3://b/in/labels.geojson", "--json"]
+    assert main(["map", *there, "--tiles", "s3://b/out/M", "--share", "2/5"]) == 0
+    rest = sorted(f.parent.name for f in (tmp_path / "home").rglob(f".codes.npy{objects.REST}"))
+    assert rest == ["t2", "t3", "t4"]
+    assert bytes(obstore.get(store, "out/M/t1.tif").bytes()) == (tmp_path / "M" / "t1.tif").read_bytes()
+    # The same, all of it: what was left is fetched.
+    assert main(["map", *there, "--tiles", "s3://b/out/M"]) == 0
+    for number in range(5):
+        name = f"t{number}.tif"
+        assert bytes(obstore.get(store, f"out/M/{name}").bytes()) == (tmp_path / "M" / name).read_bytes()
+    capsys.readouterr()
+
+
+def test_shares_that_end_at_the_same_moment_show_all_tiles(
+    store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_tiles(store, labelled_tiles(tmp_path, 3))
+    words = ["map", "s3://b/in/E", "--labels", "s3://b/in/labels.geojson", "--tiles", "s3://b/out/M", "--json"]
+    real, others = objects.send, ["2/2"]
+
+    def send_late(*args: Any, **more: Any) -> list[str]:
+        # The other share begins and ends between the first one's last map and its sending.
+        if others:
+            share = others.pop()
+            with monkeypatch.context() as patch:
+                patch.setenv("TESSERA_HOME", str(tmp_path / "other"))
+                assert main([*words, "--share", share]) == 0
+            assert json.loads(capsys.readouterr().out)["waiting"] == ["t0", "t2"]
+        return real(*args, **more)
+
+    monkeypatch.setattr(objects, "send", send_late)
+    assert main([*words, "--share", "1/2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["waiting"], found["tiles"], found["made"]) == ([], 3, 2)
+    virtual = bytes(obstore.get(store, "out/M/map_32631.vrt").bytes()).decode()
+    assert all(f"t{number}.tif" in virtual for number in range(3))
+
+
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A bucket of a server that speaks as Amazon's does."""
@@ -177,28 +290,11 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_tiles_of_a_bucket_are_mapped_into_a_bucket_by_two_machines(
     bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rng = np.random.default_rng(0)
-    kinds, features = rng.normal(size=(2, 16)), []
-    for number in range(3):
-        kind = (np.arange(12) // 6)[None].repeat(12, 0)
-        grid = Grid("EPSG:32631", Affine(10, 0, 500_000 + 120 * number, 0, -10, 100_000), (12, 12))
-        raster = make_raster(
-            kinds[kind] + 0.1 * rng.normal(size=(12, 12, 16)), grid, Provenance("studio", "nano", dim=16, year=2024)
-        )
-        raster.save(tmp_path / "E" / f"t{number}")
-        for name, col in (("wheat", 2.5), ("rye", 9.5)):
-            for row in (3.5, 8.5):
-                lon, lat = (float(v) for v in raster.grid.pixel_to_lonlat(row, col))
-                place = {"type": "Point", "coordinates": [lon, lat]}
-                features.append({"type": "Feature", "properties": {"crop": name}, "geometry": place})
-    (tmp_path / "labels.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    labelled_tiles(tmp_path, 3)
     words = ["map", str(tmp_path / "E"), "--labels", str(tmp_path / "labels.geojson"), "--tiles"]
     assert main([*words, str(tmp_path / "M"), "--json"]) == 0
     store = objects.open_store(Address.parse(f"s3://{bucket}/"))
-    for file in (tmp_path / "E").rglob("*.*"):
-        if file.is_file():
-            obstore.put(store, f"in/E/{file.relative_to(tmp_path / 'E').as_posix()}", file)
-    obstore.put(store, "in/labels.geojson", tmp_path / "labels.geojson")
+    put_tiles(store, tmp_path)
     capsys.readouterr()
     there = [
         "map",

@@ -29,6 +29,9 @@ SCHEMES = ("s3", "gs", "https", "http")
 AT_A_TIME, CHUNK = 8, 8 << 20
 # What is known of the objects of a mirrored folder.
 INDEX = ".objects.json"
+# Beside an array of which only the beginning is here: where the rest is. How long the beginning is, which holds NumPy's header,
+# and from how many bytes on it is worth a second request.
+REST, BEGINNING, WORTH = ".rest", 4096, 1 << 16
 _HIDDEN = re.compile(r"(^|/)\.")
 
 
@@ -111,12 +114,16 @@ def open_store(address: Address) -> Any:
         raise InputError(f"{address} cannot be reached as the environment is set: {_first_line(error)}.") from error
 
 
-def fetch(address: Address, *, may_be_empty: bool = False, progress: Progress | None = None) -> Path:
+def fetch(
+    address: Address, *, may_be_empty: bool = False, outlines: bool = False, progress: Progress | None = None
+) -> Path:
     """Mirror an object, or all that lies below it, into the cache.
 
     Args:
         address: of an object, or of a folder of objects.
         may_be_empty: whether nothing at all may be there; the folder is made then.
+        outlines: of large NumPy arrays only the headers are fetched, in files of the right length that take no space, so that what
+            there is can be listed; :func:`bring_whole` fetches the rest of those that are read.
         progress: objects done and in all.
 
     Returns:
@@ -142,8 +149,60 @@ def fetch(address: Address, *, may_be_empty: bool = False, progress: Progress | 
     if not wanted and not may_be_empty:
         raise InputError(f"There is nothing at {address}; check the bucket and the path.")
     target.mkdir(parents=True, exist_ok=True)
-    _bring(store, address, wanted, {key: key.removeprefix(below) for key in wanted}, target, progress)
+    names = {key: key.removeprefix(below) for key in wanted}
+    _bring(store, address, wanted, names, target, progress, outlines=outlines)
     return target
+
+
+def bring_whole(places: Iterable[Path]) -> None:
+    """Fetch the rest of arrays that were mirrored as outlines (:func:`fetch`); nothing is asked of any store for others.
+
+    Args:
+        places: folders, or files; with a file come those whose names begin like its own.
+
+    Raises:
+        InputError, AcquisitionError: as for :func:`fetch`.
+    """
+    marks = [mark for place in places for mark in _marks(place)]
+
+    def bring(mark: Path) -> None:
+        whole = Address.parse(read_json(mark, InputError)["address"])
+        _download(open_store(whole), whole, whole.path, mark.with_name(mark.name[1 : -len(REST)]))
+        mark.unlink(missing_ok=True)
+
+    if marks:
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            list(pool.map(bring, marks))
+
+
+def _marks(place: Path) -> list[Path]:
+    folder, begins = (place, ".") if place.is_dir() else (place.parent, f".{place.stem}")
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        # Whoever reads it says what is wrong.
+        return []
+    return [folder / name for name in names if name.endswith(REST) and name.startswith(begins)]
+
+
+def _mark(file: Path) -> Path:
+    return file.with_name(f".{file.name}{REST}")
+
+
+def fetch_new(address: Address) -> int:
+    """Mirror what has come to a folder of a store since it was last mirrored or sent; how many objects did.
+
+    Raises:
+        InputError, AcquisitionError: as for :func:`fetch`.
+    """
+    count = 0
+
+    def counted(done: int, total: int, message: str) -> None:
+        nonlocal count
+        count = total
+
+    fetch(address, may_be_empty=True, progress=counted)
+    return count
 
 
 def send(folder: Path, address: Address, names: Iterable[str], *, progress: Progress | None = None) -> list[str]:
@@ -264,14 +323,27 @@ def _bring(
     names: Mapping[str, str],
     folder: Path,
     progress: Progress | None,
+    *,
+    outlines: bool = False,
 ) -> None:
     """Fetch objects into a folder, those that are not there as they are."""
     index = _Index(folder)
-    todo = [key for key, one in wanted.items() if not index.has(names[key], one.get("e_tag"), int(one["size"]))]
+
+    def missing(key: str) -> bool:
+        if not index.has(names[key], wanted[key].get("e_tag"), int(wanted[key]["size"])):
+            return True
+        return not outlines and _mark(folder / names[key]).exists()
 
     def get(key: str) -> str:
-        _download(store, address, key, folder / names[key])
+        target = folder / names[key]
+        if outlines and target.suffix == ".npy" and int(wanted[key]["size"]) > WORTH:
+            _outline(store, address, wanted[key], target)
+        else:
+            _download(store, address, key, target)
+            _mark(target).unlink(missing_ok=True)
         return key
+
+    todo = [key for key in wanted if missing(key)]
 
     try:
         with ThreadPoolExecutor(AT_A_TIME) as pool:
@@ -293,13 +365,38 @@ def _download(store: Any, address: Address, key: str, target: Path) -> None:
             with part.open("wb") as file:
                 for chunk in answer.stream(min_chunk_size=CHUNK):
                     file.write(chunk)
-            # The store's time, so that what was made of it on one machine is known for it on another.
-            changed = answer.meta["last_modified"].timestamp()
-            os.utime(part, (changed, changed))
+            _date(part, answer.meta)
     except obstore.exceptions.BaseError as error:
         raise _told(error, Address(address.scheme, address.host, key), AcquisitionError) from error
     except FileNotFoundError as error:
         raise InputError(f"There is nothing at {address}; check the address.") from error
+
+
+def _outline(store: Any, address: Address, facts: Mapping[str, Any], target: Path) -> None:
+    """A file as long as an object, of which only the beginning is here."""
+    import obstore.exceptions
+
+    key, size = str(facts["path"]), int(facts["size"])
+    whole = Address(address.scheme, address.host, key)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        beginning = bytes(obstore.get_range(store, key, start=0, length=min(BEGINNING, size)))
+    except (obstore.exceptions.BaseError, FileNotFoundError) as error:
+        raise _told(error, whole, AcquisitionError) from error
+    # First said, then done: a file without the mark is taken to be whole.
+    write_json(_mark(target), {"address": str(whole)})
+    with atomic_path(target) as part:
+        with part.open("wb") as file:
+            file.write(beginning)
+            file.truncate(size)
+        _date(part, facts)
+
+
+def _date(file: Path, facts: Mapping[str, Any]) -> None:
+    """Give a file the store's time, so that what was made of it on one machine is known for it on another."""
+    # Lists tell fractions of a second, answers do not.
+    changed = int(facts["last_modified"].timestamp())
+    os.utime(file, (changed, changed))
 
 
 def _fetch_web(address: Address, target: Path) -> Path:
