@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.scratch import scratch
 from tessera_core.areas import MappedArea, hectares, mapped_areas
 from tessera_core.errors import HeadError, InputError
 from tessera_core.grid import Grid
@@ -408,7 +409,7 @@ def map_classes(
         progress=progress,
         cancelled=cancelled,
     )
-    made = predict_raster(trained.head, raster, progress=progress, cancelled=cancelled)
+    made = predict_raster(trained.head, raster, _room(raster), progress=progress, cancelled=cancelled)
     classes = tuple(labels.classes if legend is None else legend)
     return MappedClasses(raster, made, trained.head, raster.provenance, classes, labels, trained, seed=seed)
 
@@ -480,9 +481,17 @@ def map_classes_with(
     raster.provenance.require_same_dataset(saved.provenance, "one map")
     if (head := saved.classification) is None:
         raise HeadError("The saved head maps measured values; give it to map_values.")
-    made = predict_raster(head, raster, progress=progress, cancelled=cancelled)
+    made = predict_raster(head, raster, _room(raster), progress=progress, cancelled=cancelled)
     classes = legend_of(saved) if legend is None else tuple(legend)
     return MappedClasses(raster, made, head, saved.provenance, classes, seen=saved.seen, seed=seed)
+
+
+def _room(raster: EmbeddingRaster) -> ClassMap:
+    """Where a map of the raster is put: two bytes a pixel, which of a large one would be most of the memory."""
+    from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE
+    from tessera_core.heads.scene import ClassMap
+
+    return ClassMap(scratch(raster.shape, NO_CLASS), scratch(raster.shape, NO_CONFIDENCE))
 
 
 def legend_of(saved: SavedHead) -> tuple[LabelClass, ...]:

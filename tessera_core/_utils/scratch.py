@@ -1,0 +1,41 @@
+"""Large arrays that need not lie in memory: in a file without a name, which the system's cache holds as far as there is room."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core._utils.paths import cache_home
+
+# Arrays of fewer bytes are not worth a file.
+LEAST = 4 << 20
+
+
+def scratch(shape: tuple[int, ...], fill: int) -> NDArray[np.uint8]:
+    """An array uint8 of any shape, each of its values ``fill``, that takes no memory which the system cannot have back.
+
+    It lies in the cache folder, in a file that is gone when the array is, or the process. Where the disk has no room for it, or
+    there is no such folder, it lies in memory after all.
+
+    Example:
+        >>> scratch((2, 3), 7).tolist()
+        [[7, 7, 7], [7, 7, 7]]
+    """
+    size = int(np.prod(shape))
+    if size >= LEAST and hasattr(os, "posix_fallocate"):
+        try:
+            folder = cache_home() / "scratch"
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                # Room that is found missing later would end the process.
+                os.posix_fallocate(file.fileno(), 0, size)
+                found = np.asarray(np.memmap(file, np.uint8, "r+", shape=shape))
+                found[...] = fill
+                return found
+        except OSError:
+            # Nowhere to put it, or no room there.
+            return np.full(shape, fill, np.uint8)
+    return np.full(shape, fill, np.uint8)
