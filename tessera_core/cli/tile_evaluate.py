@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +13,9 @@ from tessera_core.cli.shares import engine_of, planned, share_of
 
 if TYPE_CHECKING:
     from tessera_core.assess.reference import Reference
+    from tessera_core.project.tile_pixels import TilePixels, Wanted
     from tessera_core.raster import EmbeddingRaster
+    from tessera_core.types import Cancel
 
 SCORE = "score.json"
 
@@ -39,12 +42,13 @@ def labelled(args: argparse.Namespace) -> tuple[Reference, EmbeddingRaster, list
     labels = labels_on_tiles(pieces, lambda grid: read_classes(args, grid, of_several=True))
     if told := planned(args, lambda: plan_reading(labels.wanted, args.parts)):
         return told
-    progress, read = ConsoleProgress("read"), read_pixels
+    progress = ConsoleProgress("read")
+    read: Callable[[Wanted, Cancel | None], TilePixels] = read_pixels
     alone = args.share is None and args.workers == 1 and not args.scheduler and args.parts is None
-    # Of our own processes nobody wants the folder afterwards.
-    place = tempfile.TemporaryDirectory(prefix="tessera-parts-") if args.parts is None else nullcontext(args.parts)
-    with nullcontext() if alone else place as folder:
+    with ExitStack() as stack:
         if not alone:
+            # Of our own processes nobody wants the folder afterwards.
+            folder = args.parts or stack.enter_context(tempfile.TemporaryDirectory(prefix="tessera-parts-"))
             parts = PixelParts(folder, labels.wanted)
             with engine_of(args) as engine:
                 waiting = parts.read(share_of(args), progress=progress, **engine)

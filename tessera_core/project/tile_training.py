@@ -102,7 +102,7 @@ class TileLabels:
 
     wanted: Sequence[Wanted]
     _zones: Sequence[_LabelledZone]
-    _of: Sequence[tuple[int, NDArray[np.int64]]]
+    _of: Sequence[tuple[int, NDArray[Any]]]
     _width: int
 
     def pixels(
@@ -189,7 +189,7 @@ def labels_on_tiles(
     width = max(zone.grid.width for zone in zones)
     labelled: list[_LabelledZone] = []
     wanted: list[Wanted] = []
-    of: list[tuple[int, NDArray[np.int64]]] = []
+    of: list[tuple[int, NDArray[Any]]] = []
     problem: LabelError | None = None
     base = 0
     for zone in zones:

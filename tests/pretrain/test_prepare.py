@@ -183,6 +183,17 @@ def test_workers_of_a_scheduler_end_in_the_bytes_of_one_run(tiles, tmp_path):
 
         prepare.prepare_in_shares(chosen, tmp_path / "many", engine=spreading)
     assert files(tmp_path / "many") == files(tmp_path / "one")
+    # The command with --scheduler does the same.
+    (tmp_path / "c.toml").write_text(
+        f'name = "c"\n[model]\npreset = "v2-nano"\n[data]\nsimulated = 100\ntiles = ["{tiles.as_posix()}"]\nshards = 3\n'
+        "[run]\nsteps = 1\n"
+    )
+    words = ["pretrain", str(tmp_path / "c.toml"), "--prepare", "--json", "--out"]
+    assert main([*words, str(tmp_path / "alone")]) == 0
+    assert main([*words, str(tmp_path / "by-two"), "--scheduler", "local", "--workers", "2"]) == 0
+    whole = files(tmp_path / "alone")
+    assert sum("shard-" in name for name in whole) > 3
+    assert files(tmp_path / "by-two") == whole
 
 
 def test_large_pools_are_cut_into_more_shards_and_memory_stays_bounded(tiles, tmp_path):
