@@ -67,7 +67,9 @@ def folds(
         parts = list(
             splitter(n_folds, shuffle=True, random_state=seed).split(judged, samples.y[judged], groups[judged])
         )
-    always = np.setdiff1d(np.arange(len(samples.y)), judged)
+    rest = np.ones(len(samples.y), bool)
+    rest[judged] = False
+    always = np.flatnonzero(rest)
     result = []
     for train, test in parts:
         training, held = np.concatenate([judged[train], always]), judged[test]
@@ -102,9 +104,11 @@ def _groups(samples: Samples, split: str, block_px: int) -> NDArray[Any]:
 
 def _judged(y: NDArray[Any], groups: NDArray[Any]) -> Index:
     """Indices of the labels whose class lies in at least two groups."""
-    pairs = np.unique(np.stack([y, groups]), axis=1)
-    ids, counts = np.unique(pairs[0], return_counts=True)
-    return np.flatnonzero(np.isin(y, ids[counts > 1]))
+    # As one number each, a million pairs are told apart in a fraction of the time.
+    known, which = np.unique(y, return_inverse=True)
+    pairs = np.unique(np.asarray(groups, np.int64) * len(known) + which)
+    ids, counts = np.unique(pairs % len(known), return_counts=True)
+    return np.flatnonzero(np.isin(y, known[ids[counts > 1]]))
 
 
 def near_blocks(

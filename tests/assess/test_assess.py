@@ -14,7 +14,7 @@ from sklearn.metrics import confusion_matrix as peer_confusion
 from tessera_core.assess.evaluate import CrossValidation, evaluate
 from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
-from tessera_core.assess.splits import folds, near_blocks, not_judged
+from tessera_core.assess.splits import _judged, folds, near_blocks, not_judged
 from tessera_core.errors import Cancelled, HeadError, LabelError
 from tessera_core.heads import make_head
 
@@ -207,3 +207,12 @@ def test_the_belt_is_what_lies_within_it_of_a_held_out_block(seed: int, block: i
 def test_a_belt_costs_no_memory_for_the_ground_between_the_labels() -> None:
     rows, cols = np.array([0, 10**9, 10**9 + 17]), np.array([5, 10**9, 10**9])
     assert near_blocks(rows, cols, np.array([1]), np.array([0, 2]), 16, 4).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_judged_is_of_classes_in_two_groups(seed):
+    rng = np.random.default_rng(seed)
+    y, groups = rng.integers(0, 250, 300).astype(np.uint8), rng.integers(0, 1 << 40, 200)[rng.integers(0, 200, 300)]
+    wanted = [i for i in range(300) if len(set(groups[y == y[i]])) > 1]
+    assert 0 < len(wanted) < 300
+    assert _judged(y, groups).tolist() == wanted
