@@ -37,3 +37,4 @@ from tessera_core.api.polygons import find_fields as find_fields
 from tessera_core.api.polygons import zones as zones
 from tessera_core.api.trust import certify as certify
 from tessera_core.api.trust import compare_maps as compare_maps
+from tessera_core.api.trust import validate as validate

@@ -1,16 +1,19 @@
-"""Two maps compared, and the certified part of one, at the front door."""
+"""Two maps compared, one checked by a sample, and its certified part, at the front door."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tessera_core.assess.area import Assessment
     from tessera_core.project.certified import CertifiedPart
     from tessera_core.project.maps import MappedClasses
     from tessera_core.project.two_maps import MapComparison
+    from tessera_core.project.validate import Pixels, Validation
 
 
 def compare_maps(
@@ -54,6 +57,58 @@ def compare_maps(
     return two_maps.MapComparison(pair, first.grid)
 
 
+def validate(map: MappedClasses, sample: str | os.PathLike[str]) -> Assessment:
+    """Accuracy and areas of a map by a sample drawn by chance, as the page Validate has them.
+
+    Args:
+        map: of :func:`map_classes`; the answers judge it, whatever map the places were drawn from.
+        sample: CSV of a validation sample with its answers; places without one are left out, and counted in the notes.
+
+    Returns:
+        ``overall`` accuracy and ``classes``, each with ``area`` (hectares; pixels where the map has no place on Earth), ``users``
+        and ``producers`` accuracy as ``value``, ``low``, ``high`` and ``se``; ``notes``, and ``sentences(map.names)``.
+
+    Raises:
+        LabelError: the sample cannot be read, belongs to another map, or a stratum has no answer yet.
+
+    Example:
+        >>> from tessera_core.assess.designs import draw, write_csv
+        >>> sample = draw(made.classes, 60, "random")
+        >>> for k in range(60):
+        ...     sample = sample.answer(k, int(sample.mapped[k]))
+        >>> write_csv("checked.csv", sample, made.grid, made.names)
+        >>> found = tessera.validate(made, "checked.csv")
+        >>> f"{found.n} places: {found.overall.value:.2f} ({found.overall.low:.2f} to {found.overall.high:.2f})"
+        '60 places: 1.00 (0.94 to 1.00)'
+    """
+    from tessera_core.project.validate import taught_by, taught_notes
+
+    current = _read(map, sample)
+    found = current.assess()
+    n = int(taught_by(_labelled(map), current).sum())
+    return replace(found, notes=(*found.notes, *taught_notes(n, len(current.sample))))
+
+
+def _read(map: MappedClasses, sample: str | os.PathLike[str]) -> Validation:
+    """The answers of a file, on a map."""
+    from tessera_core.assess.designs import from_csv
+    from tessera_core.errors import LabelError
+    from tessera_core.labels.text import read_text
+    from tessera_core.project.validate import Validation
+
+    read = from_csv(read_text(Path(sample), None, LabelError).text, map.names)
+    if not map.grid.inside(read.rows, read.cols).all():
+        raise LabelError("Some places of this sample lie outside the map; it belongs to another one.")
+    return Validation(None, map.grid, read).on_map(map.classes)
+
+
+def _labelled(map: MappedClasses) -> Pixels:
+    """The pixels that taught a map; a head saved earlier no longer knows them."""
+    from tessera_core.labels.sampling import label_pixels
+
+    return map.labels or label_pixels((), map.grid)
+
+
 def certify(
     map: MappedClasses,
     sample: str | os.PathLike[str],
@@ -86,23 +141,13 @@ def certify(
         >>> tessera.certify(made, "sample.csv").found.share
         1.0
     """
-    from tessera_core.assess.designs import from_csv
-    from tessera_core.errors import LabelError
-    from tessera_core.labels.sampling import label_pixels
-    from tessera_core.labels.text import read_text
     from tessera_core.project.asked import Promise
     from tessera_core.project.certified import asked_for, certified_part, write_certified
-    from tessera_core.project.validate import Validation
 
-    read = from_csv(read_text(Path(sample), None, LabelError).text, map.names)
-    if not map.grid.inside(read.rows, read.cols).all():
-        raise LabelError("Some places of this sample lie outside the map; it belongs to another one.")
-    asked_for(Validation(None, map.grid, read), most_wrong, risk)
-    promise = Promise(most_wrong=most_wrong, risk=risk)
-    current = Validation(None, map.grid, read, promise=promise).on_map(map.classes)
-    # A head saved earlier no longer knows which pixels taught it.
-    labelled = map.labels or label_pixels((), map.grid)
-    part = certified_part(current, map.classes, map.confidence, labelled)
+    current = _read(map, sample)
+    asked_for(current, most_wrong, risk)
+    current = replace(current, promise=Promise(most_wrong=most_wrong, risk=risk))
+    part = certified_part(current, map.classes, map.confidence, _labelled(map))
     if out is not None:
         write_certified(Path(out), part, map.classes, map.confidence, current, map.provenance)
     return part

@@ -315,7 +315,11 @@ def taught_sentences(project: Project, current: Validation) -> list[str]:
             f"{maps.taught} of {of} places also taught {'both maps' if len(own) == 2 else own[0]}; accuracy there may look better "
             "than it is elsewhere."
         ]
-    n = int(taught(project, current).sum())
+    return taught_notes(int(taught(project, current).sum()), of)
+
+
+def taught_notes(n: int, of: int) -> list[str]:
+    """What is to be said where ``n`` of so many places taught the map that they check; nothing where none did."""
     if n == 0:
         return []
     return [f"{n} of {of} places also taught the map; its accuracy there may look better than it is."]

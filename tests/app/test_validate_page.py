@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import tessera_core as tessera
+from tessera_core.assess.designs import write_csv
 from tessera_core.cli import main
 from tessera_core.export.report.words import accuracy_sentence, share_text
 from tessera_core.imagery.layers import BaseLayer
 from tessera_core.project import imagery, second, stopping, two_maps, validate
-from tessera_core.project.classify import map_project, project_product
+from tessera_core.project.classify import map_project, project_product, project_reference
 from tessera_core.project.project import Project
-from tessera_core.project.report import project_report
+from tessera_core.project.report import estimate, project_report
 from tessera_core.project.response import respond
 from tessera_core.sources.local.open import open_embeddings
 from tessera_core.ui import humanize, state
@@ -203,7 +205,7 @@ def test_a_share_is_meant_for_two_and_what_they_differ_in_is_settled(app: AppTes
 
 
 def test_the_certified_part_and_every_estimate_are_the_same_on_page_in_report_and_on_the_command_line(
-    app: AppTest, labelled: Project, capsys: pytest.CaptureFixture[str]
+    app: AppTest, labelled: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     open_page(app, labelled)
     button(app, "Choose the places by chance").click().run()
@@ -242,6 +244,11 @@ def test_the_certified_part_and_every_estimate_are_the_same_on_page_in_report_an
         shares = (share_text(one.users), share_text(one.producers))
         assert (row["Right of mapped"], row["Found"]) == shares
         assert f"  {one.name}: right of mapped {shares[0]}, found {shares[1]}" in told["sentences"]
+    front = tessera.map_classes(raster, project_reference(labelled, raster))
+    write_csv(tmp_path / "sample.csv", current.sample, front.grid, front.names)
+    found = tessera.validate(front, tmp_path / "sample.csv")
+    assert msgspec.to_builtins(estimate(found.overall)) == told["overall"]
+    assert [one.area.high for one in found.classes] == [one.area.high for one in report.validation.classes]
     # After other labels the same answers judge the map of today, on the command line too.
     labelled.log.remove_class(2)
     today = current.on_map(map_project(labelled, raster, year).map.classes).assess().overall
