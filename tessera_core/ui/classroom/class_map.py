@@ -41,14 +41,13 @@ _CONTESTED = "uncertainty"
 
 
 def show(works: Sequence[Work], template: Project, page: str) -> None:
-    """Draw the map of a class with its tables.
+    """Draw the map of a class with its tables, on a page that has called ``view_map.loader``, which each may do once.
 
     Args:
         works: of all learners.
         template: the project that they started from.
         page: address of the page, which waits while the map is made.
     """
-    view_map.loader()
     scene = state.scene_for(template, year_of(template))
     key = _key(works, template, scene)
     found: Together | None = results.result_of(

@@ -401,7 +401,9 @@ def _map(found: Classroom) -> None:
         st.warning(humanize.escape(relay(sentence)), icon=":material/warning:")
     if works:
         from tessera_core.ui.classroom import class_map
+        from tessera_core.ui.components import view_map
 
+        view_map.loader()
         class_map.show(works, start, "classroom")
 
 

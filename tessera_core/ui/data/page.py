@@ -29,6 +29,7 @@ def _set_limit() -> None:
 def page() -> None:
     """Build the page."""
     st.title(t("Data"))
+    view_map.loader()
     if state.hosted():
         st.markdown(
             t("Your projects on this server are listed on the page Region. Here they can be taken along, or brought.")
@@ -38,7 +39,6 @@ def page() -> None:
         with shell.plain_errors():
             by_files.panel("data")
         return
-    view_map.loader()
     with shell.plain_errors():
         _cache()
     with shell.plain_errors():
