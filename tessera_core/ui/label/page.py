@@ -59,6 +59,9 @@ def page() -> None:
         _map()
     with panel_column:
         _panel()
+    with map_column:
+        # Of a large region it takes a while; the classes do not wait for it.
+        _embedding()
 
 
 @frame.part
@@ -74,7 +77,6 @@ def _map(project: Project) -> None:
     rest = live.rest(project.log, head_choice(project), _protocol(key).confidence)
     if rest is not None:
         label_map.picture(key, "rest", *rest)
-    label_map.picture(key, EMBEDDING, {**live.picture_header(), "version": scene.key}, scene.png(EMBEDDING))
     # Of a large region the pictures are coarse; what is in sight of the upper one is not.
     view = live.finer(_protocol(key).view)
     if view is not None:
@@ -85,6 +87,13 @@ def _map(project: Project) -> None:
             "version": f"{scene.key}|{name}|{view.bounds}|{view.shape}",
         }
         label_map.picture(key, f"{pictures[-1]}_view", where, scene.view_png(name, view))
+
+
+@frame.part
+def _embedding(project: Project) -> None:
+    scene = state.scene_for(project)
+    where = {**_session(project, scene).live.picture_header(), "version": scene.key}
+    label_map.picture(_key(project), EMBEDDING, where, scene.png(EMBEDDING))
 
 
 @frame.part
