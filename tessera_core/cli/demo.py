@@ -22,11 +22,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("out", metavar="OUT", help="folder to write")
     parser.add_argument(
-        "--size", type=int, default=512, metavar="N", help="pixels of 10 m along each side (default: 512)"
+        "--size",
+        type=int,
+        default=512,
+        metavar="N",
+        help="pixels of 10 m along each side, even, 96 or more (default: 512)",
     )
     add_years(parser, "", default="2023,2024")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another landscape (default: 0)")
     parser.add_argument("--weights", default="studio-nano", metavar="NAME|FILE", help="encoder (default: studio-nano)")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse a size or years that cannot be simulated, before the encoder is loaded.
+
+    Raises:
+        InputError: they cannot.
+    """
+    from tessera_core.dpixels.simulate.limits import require_possible
+
+    require_possible(args.size, parse_years(args.years))
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -83,6 +83,8 @@ def check(args: argparse.Namespace) -> None:
         require_replaceable(args.out, None)
     if "name" in args and not args.name.strip():
         raise InputError("A project needs a name.")
+    if args.task == "new":
+        _require_free(args.name)
     if args.task == "add-labels" and args.per_class < 1:
         raise InputError("--per-class must be at least 1.")
 
@@ -126,6 +128,24 @@ def find_project(text: str) -> Project:
             f"There is no project {text!r}{f' (did you mean {near[0]}?)' if near else ''}; 'tessera project list' names all."
         )
     return Project.open(found[0].folder)
+
+
+def _require_free(name: str, itself: Project | None = None) -> None:
+    """Refuse a name that another project has: commands that name it would not know which one is meant.
+
+    Raises:
+        InputError: another than ``itself`` has the name.
+    """
+    from tessera_core.errors import InputError
+    from tessera_core.project.library import free_name, recent
+
+    here = itself.folder.resolve() if itself else None
+    for entry in recent():
+        if name == entry.name and entry.folder != here:
+            raise InputError(
+                f"There is a project {name!r} already, in {entry.folder}. Choose another name, such as {free_name(name)!r}; "
+                "'tessera project add' puts embeddings into one that is there."
+            )
 
 
 def _told(project: Project) -> dict[str, Any]:
@@ -228,6 +248,7 @@ def _link(args: argparse.Namespace) -> dict[str, Any]:
 
 def _rename(args: argparse.Namespace) -> dict[str, Any]:
     project = find_project(args.project)
+    _require_free(args.name, project)
     project.update(name=args.name)
     return {"projects": [_told(project)]}
 

@@ -27,10 +27,11 @@ class RecentProject:
     dataset: str | None
 
 
-def recent_projects(limit: int = 20, *, everyone: bool = False) -> list[RecentProject]:
+def recent_projects(limit: int | None = 20, *, everyone: bool = False) -> list[RecentProject]:
     """Projects under :func:`projects_home` and remembered ones, last changed first; unreadable ones are left out.
 
-    On a server for strangers only those of the visitor that it works for, unless ``everyone``'s are asked for.
+    ``limit`` is how many at most, None for all. On a server for strangers only those of the visitor that it works for, unless
+    ``everyone``'s are asked for.
     """
     if hosted() and not everyone:
         folders = {folder.resolve() for folder in owned(acting())}

@@ -499,7 +499,7 @@ def old_demos() -> list[OldDemo]:
 
     folders = stale_demos()
     users: dict[Path, list[str]] = {folder: [] for folder in folders}
-    for entry in recent_projects(limit=100_000, everyone=True) if folders else []:
+    for entry in recent_projects(limit=None, everyone=True) if folders else []:
         paths = [reference.path for reference in Project.open(entry.folder).embeddings.values()]
         for folder in folders:
             if any(path.is_relative_to(folder.resolve()) for path in paths):
@@ -529,7 +529,7 @@ def projects_folder() -> Path:
 
 def recent() -> list[RecentProject]:
     """All projects, last changed first; on a server for strangers those of the visitor that it works for."""
-    return recent_projects(limit=100)
+    return recent_projects(limit=None)
 
 
 def rename(entry: RecentProject, name: str) -> None:

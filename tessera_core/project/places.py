@@ -53,7 +53,7 @@ def places_of(project: Project, known: Iterable[RecentProject] | None = None) ->
         return ()
     here, origins = project.folder.resolve(), {project.origin}
     found = [Place(here, project.name, len(project.log.labels))]
-    for entry in recent_projects(limit=200) if known is None else known:
+    for entry in recent_projects(limit=None) if known is None else known:
         if entry.folder.resolve() == here or entry.dataset is None or entry.dataset != project.dataset:
             continue
         try:

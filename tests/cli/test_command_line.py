@@ -299,6 +299,8 @@ def test_mistakes_are_told_before_anything_heavy_is_imported(place: Path) -> Non
         "study labels --worlds 0 --out o",
         "change e/2023 nothing --out c.tif",
         "info nothing",
+        "demo small --size 64",
+        "demo small --years 2016",
     ]
     code = (
         "import sys\nfrom tessera_core.cli import main\n"

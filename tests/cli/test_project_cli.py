@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,37 @@ def test_what_cannot_be_is_one_sentence_and_changes_nothing(
     assert code == 2
     assert sentence in result["error"]["message"]  # type: ignore[index]
     assert [path.name for path in (place / "mywork").iterdir()] == ["notes.txt"]
+
+
+def test_no_two_projects_get_one_name_by_which_commands_could_not_tell_them_apart(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("Bog", "Fen"):
+        assert said(capsys, "project", "new", name, "e/2023")[0] == 0
+    for words in (("new", "Bog", "e/2024"), ("new", "Bog", "e/2024", "--out", "bog"), ("rename", "Fen", "Bog")):
+        code, result = said(capsys, "project", *words)
+        assert (code, "already" in result["error"]["message"]) == (2, True), words  # type: ignore[index]
+        assert "'Bog 2'" in result["error"]["message"]  # type: ignore[index]
+    assert not (place / "bog").exists()
+    assert said(capsys, "project", "rename", "Fen", "Fen")[0] == 0
+    assert said(capsys, "project", "add", "Bog", "e/2024")[0] == 0
+
+
+def test_every_project_is_listed_and_found_however_many_there_are(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said(capsys, "project", "new", "First", "e/2023")[0] == 0
+    _, known = said(capsys, "project", "list")
+    first = Path(known["projects"][0]["folder"])  # type: ignore[index]
+    text = (first / "project.json").read_text()
+    for number in range(101):
+        other = first.with_name(f"other{number}")
+        other.mkdir()
+        (other / "project.json").write_text(text.replace('"First"', f'"Other {number}"'))
+    os.utime(first / "project.json", (1, 1))
+    _, known = said(capsys, "project", "list")
+    assert len(known["projects"]) == 102  # type: ignore[arg-type]
+    assert said(capsys, "project", "info", "First")[0] == 0
 
 
 def test_labels_that_miss_the_region_are_not_taken_for_done(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

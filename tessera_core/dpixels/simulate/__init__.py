@@ -12,6 +12,7 @@ Floors, imports only go down::
     parcels               the traits of parcels, drawn from cover types
     climates              other climates: temperature, rain, cloud, snow, and what grows there
     regional              covers of other climates
+    limits                which sizes and years there can be
     covers, classes       what each land cover does in a year: the table to widen; what of it is mapped
     spectra               reflectance of leaves, soils, water and materials
 

@@ -17,14 +17,13 @@ from tessera_core.dpixels.simulate import spectra
 from tessera_core.dpixels.simulate.classes import CLASS_TABLE, WORLD_COVERS
 from tessera_core.dpixels.simulate.climates import TEMPERATE, ClimateZone, find_zone
 from tessera_core.dpixels.simulate.layout import ParcelLayout, Use, make_layout
+from tessera_core.dpixels.simulate.limits import FIRST_YEAR, require_possible
 from tessera_core.dpixels.simulate.parcels import Climate, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.terrain import PIXEL_M, Terrain, fractal, make_terrain
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
 from tessera_core.types import Floats
 
-FIRST_YEAR, LAST_YEAR = 2017, 2035
-MIN_SIZE = 96
 DROUGHT = 0.75
 
 _INDEX = {cover: i for i, cover in enumerate(WORLD_COVERS)}
@@ -147,10 +146,7 @@ def make_world(
         InputError: the size is odd or too small, a year lies outside 2017 to 2035, or there is no such climate.
     """
     zone = find_zone(climate)
-    if size < MIN_SIZE or size % 2:
-        raise InputError(f"A simulated landscape needs an even size of at least {MIN_SIZE} pixels, not {size}.")
-    if not years or any(not FIRST_YEAR <= year <= LAST_YEAR for year in years):
-        raise InputError(f"Simulated years run from {FIRST_YEAR} to {LAST_YEAR}; asked for {list(years)}.")
+    require_possible(size, years)
     rng = np.random.default_rng((seed, 0))
     terrain = make_terrain(size, rng)
     layout = make_layout(terrain, rng)
