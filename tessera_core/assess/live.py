@@ -245,6 +245,9 @@ def _weakest(per_class: Sequence[ClassScore], by_pixel: bool) -> str:
     if len(per_class) < 2 or per_class[0].f1 > 0.995:
         return ""
     weak = per_class[0]
+    if round(100 * weak.precision) < round(100 * weak.recall):
+        # Found everywhere, and called so where it is not: its recall alone would praise it.
+        return f"Weakest class: {weak.name}; {_percent(weak.precision)} of what is mapped so is right."
     unit = "labelled pixel" if by_pixel else "label"
     return f"Weakest class: {weak.name}, found at {_percent(weak.recall)} of its {_count(weak.labels, unit)}."
 

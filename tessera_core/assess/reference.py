@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from tessera_core.assess.crossfit import thin
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
-from tessera_core.errors import LabelError
+from tessera_core.errors import HeadError, LabelError
 from tessera_core.grid import Grid
+from tessera_core.heads.training import require_two
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import class_tags, is_class_raster, read_class_raster, read_labels
@@ -122,6 +123,19 @@ class Reference:
             suggested=None if self.suggested is None else self.suggested[keep],
             classes=[c for c in self.classes if c.id in ids],
         )
+
+    def require_two(self) -> None:
+        """Refuse labels of one class: nothing can be told apart by them.
+
+        Raises:
+            HeadError: all are of one class; it is named, with where the file's classes come from.
+        """
+        present = [self.names[i] for i in np.unique(self.y).tolist()]
+        if len(present) == 1:
+            try:
+                require_two(present)
+            except HeadError as error:
+                raise HeadError(" ".join([str(error), *(self.report.notes if self.report else ())])) from None
 
     def with_embeddings(self, raster: EmbeddingRaster) -> Samples:
         """The labelled pixels that have an embedding, with it.

@@ -158,6 +158,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     else:
         raster = open_embeddings(args.embeddings)
         reference, lost = read_classes(args, raster.grid), left_out(raster)
+    reference.require_two()
     choice, _ = chosen_head(args, list(reference.classes))
     samples, head = reference.with_embeddings(raster), unfitted(choice, args.seed)
     if args.tiles and head.receptive_radius:

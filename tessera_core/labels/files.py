@@ -58,6 +58,7 @@ KINDS = (
     "GeoJSON, GeoPackage, zipped shapefile, KML, CSV with latitude and longitude, "
     "or the JSON files of TEE and the notebook classifier"
 )
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 
 
 class ClassRaster(NamedTuple):
@@ -134,6 +135,11 @@ def read_features(
     if is_missing(path):
         raise LabelError(f"{path} does not exist; check the spelling.")
     ending = path.suffix.lower()
+    if ending in _WORKBOOKS:
+        raise LabelError(
+            f"{path.name} is a workbook of several sheets, which is not read here. Save the sheet with the places as CSV, and "
+            "give that file."
+        )
     if os.path.isdir(path) or ending not in ENDINGS:
         raise LabelError(f"{path.name} is not a kind of label file that is read here. Known are {KINDS}.")
     if (hints.lon is not None or hints.lat is not None) and _READERS.get(ending) is not read_csv and ending != ".zip":

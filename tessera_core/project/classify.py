@@ -215,6 +215,7 @@ def train(
         HeadError: the labels do not suffice, or there is no such head.
         Cancelled: ``cancelled`` said so.
     """
+    reference.require_two()
     rows, cols = reference.rows, reference.cols
     pixels = (rows, cols, reference.y, reference.groups)
     head = fit_pixels(raster, pixels, choice, seed=seed, cancelled=cancelled, progress=progress)

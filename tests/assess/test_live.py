@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tessera_core.assess.crossfit import hold_out, spatial_folds, spatial_groups, take, thin
-from tessera_core.assess.live import effective_sample_size, live_score, wilson
+from tessera_core.assess.live import ClassScore, _weakest, effective_sample_size, live_score, wilson
 from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.errors import Cancelled
 from tessera_core.heads import make_head
@@ -45,10 +45,18 @@ def test_the_gap_to_a_random_split_is_found_and_said():
     assert found.interval[0] < found.accuracy < found.interval[1]
     assert (found.n_labels, found.n_places) == (24, 24)
     assert f"would claim {100 * found.naive:.0f} %" in found.gap
-    assert found.weakest.startswith(f"Weakest class: {found.per_class[0].name}, found at")
+    assert found.weakest.startswith(f"Weakest class: {found.per_class[0].name}")
     assert found.per_class[0].f1 == min(c.f1 for c in found.per_class)
     assert "Most often confused" in found.confused
     assert found.sentences[0] == found.headline
+
+
+def test_what_is_weak_about_the_weakest_class_is_what_is_told():
+    # Of a class that is found everywhere, and mapped where it is not, the share found would be praise.
+    greedy, missed = ClassScore(1, "Scrub", 0.95, 0.73, 0.82, 40), ClassScore(1, "Scrub", 0.73, 0.95, 0.82, 40)
+    other = ClassScore(2, "Water", 1.0, 1.0, 1.0, 40)
+    assert _weakest([greedy, other], False) == "Weakest class: Scrub; 73 % of what is mapped so is right."
+    assert _weakest([missed, other], False) == "Weakest class: Scrub, found at 73 % of its 40 labels."
 
 
 def test_without_likeness_of_neighbours_there_is_no_gap():

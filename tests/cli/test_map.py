@@ -157,6 +157,19 @@ def test_a_head_of_another_dataset_is_refused(region, capsys):
     assert not (folder / "x.tif").exists()
 
 
+@pytest.mark.parametrize("command", ["map", "evaluate"])
+def test_labels_of_one_class_are_refused_by_its_name_and_with_where_it_comes_from(region, capsys, monkeypatch, command):
+    folder = region[0]
+    monkeypatch.chdir(folder)
+    lonlat = zip(*GRID.pixel_to_lonlat(np.arange(2.5, 12), np.arange(2.5, 12)), strict=True)
+    (folder / "plots.csv").write_text("\n".join(["lon,lat", *(f"{x},{y}" for x, y in lonlat)]))
+    more = ["--out", "m.tif"] if command == "map" else []
+    code, _, err = tessera(capsys, command, "E", "--labels", "plots.csv", *more)
+    assert code == 2
+    assert "only class plots has" in err
+    assert "The file names no classes, so all its places became the class 'plots'." in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

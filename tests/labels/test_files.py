@@ -296,6 +296,13 @@ def test_only_projected_coordinates_without_a_system_are_asked_about(tmp_path):
     assert not questions(write(tmp_path / "n.json", {"training_points": [[[50.5, 3.1], "Wood"]]})).crs
 
 
+@pytest.mark.parametrize("name", ["plots.xlsx", "plots.XLS", "plots.ods"])
+def test_of_a_workbook_it_is_said_what_to_do_with_it(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(LabelError, match=rf"{name} is a workbook.*Save the sheet with the places as CSV"):
+        read_labels(tmp_path / name, GRID)
+
+
 def test_a_table_without_coordinates_says_what_was_looked_for(tmp_path):
     with pytest.raises(LabelError, match=r"no columns of coordinates.*its columns are: a, b"):
         read_labels(write(tmp_path / "a.csv", "a,b\n1,2\n"), GRID)
