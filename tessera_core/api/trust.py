@@ -58,7 +58,7 @@ def compare_maps(
 
 
 def validate(map: MappedClasses, sample: str | os.PathLike[str]) -> Assessment:
-    """Accuracy and areas of a map by a sample drawn by chance, as the page Validate has them.
+    """Accuracy and areas of a map by a sample drawn by chance, the same numbers as in the app.
 
     Args:
         map: of :func:`map_classes`; the answers judge it, whatever map the places were drawn from.
