@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import unicodedata
 from typing import Annotated, Literal
 
 import msgspec
@@ -140,7 +141,9 @@ def checked_nickname(text: str) -> str:
     >>> checked_nickname("  Ada   L. ")
     'Ada L.'
     """
-    name = clean_name("".join(letter if letter.isprintable() else " " for letter in text), NICKNAME_LENGTH + 1)
+    name = clean_name("".join(letter if letter.isprintable() else " " for letter in text), 4 * NICKNAME_LENGTH)
+    # An accent may come as a sign of its own from another keyboard; the name is the same.
+    name = unicodedata.normalize("NFC", name)
     if not any(letter.isalnum() for letter in name):
         raise InputError("Type a name with at least one letter or number, so that your teacher knows who you are.")
     if len(name) > NICKNAME_LENGTH:

@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import msgspec
@@ -67,12 +67,15 @@ def write(found: Classroom) -> Classroom:
         ExportError: the disk refuses.
     """
     try:
-        folder = folder_of(found.id)
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(folder / _FILE) as part:
-            part.write_bytes(msgspec.json.encode(found))
+        folder_of(found.id).mkdir(parents=True, exist_ok=True)
+        return _kept(found)
     except OSError as error:
         raise ExportError(f"The class cannot be kept: {error.strerror or error}.") from error
+
+
+def _kept(found: Classroom) -> Classroom:
+    with atomic_path(folder_of(found.id) / _FILE) as part:
+        part.write_bytes(msgspec.json.encode(found))
     return found
 
 
@@ -84,10 +87,23 @@ def changing(class_id: str) -> Iterator[Callable[[Classroom], Classroom]]:
         InputError, ExportError: see :func:`read` and :func:`write`.
     """
     folder = folder_of(class_id)
-    if not (folder / _FILE).exists():
-        read(class_id)
-    with alone(folder / ".lock"):
-        yield write
+
+    def keep(found: Classroom) -> Classroom:
+        # A class that the teacher has deleted does not come back with whoever joined at that moment.
+        if not (folder / _FILE).exists():
+            read(class_id)
+        try:
+            return _kept(found)
+        except OSError as error:
+            raise ExportError(f"The class cannot be kept: {error.strerror or error}.") from error
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(folder / ".lock"))
+        except OSError as error:
+            read(class_id)
+            raise ExportError(f"The class cannot be kept: {error.strerror or error}.") from error
+        yield keep
 
 
 def change(class_id: str, **values: object) -> Classroom:
@@ -131,15 +147,18 @@ def stamp(class_id: str) -> int:
 
 
 def note_here(class_id: str, project: str, now: float | None = None) -> None:
-    """Note that a learner has the app open; writes seldom, and nothing where the class was deleted meanwhile."""
+    """Note that a learner has the app open; writes seldom, and nothing where the class was deleted or the disk is full."""
     now = time.time() if now is None else now
     if not stamp(class_id):
         return
     path = folder_of(class_id) / "here" / Path(project).name
-    if now - seen(class_id, project) >= PRESENCE_SECONDS:
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-        os.utime(path, (now, now))
+    # Also where the clock was put back since.
+    if abs(now - seen(class_id, project)) >= PRESENCE_SECONDS:
+        # Not to be seen as present is no reason to stop anybody's work.
+        with suppress(OSError):
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+            os.utime(path, (now, now))
 
 
 def seen(class_id: str, project: str) -> float:
@@ -159,8 +178,9 @@ def remove(class_id: str) -> None:
     folder = folder_of(class_id)
     gone = folder.with_name(f".removed-{folder.name}")
     try:
-        # In one step: nobody joins half a class.
-        os.replace(folder, gone)
+        # In one step and alone: nobody joins half a class.
+        with nullcontext() if os.name == "nt" else alone(folder / ".lock"):
+            os.replace(folder, gone)
         shutil.rmtree(gone)
     except OSError as error:
         raise ExportError(f"The class could not be deleted: {error.strerror or error}.") from error

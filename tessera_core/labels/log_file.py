@@ -192,11 +192,18 @@ class LogFile:
             yield self._batch
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+            # Neither a folder nor a log that was there comes back empty: a project that was deleted meanwhile stays whole where it
+            # is kept, and what is labelled in another tab is refused instead of saved beside it.
+            new = 0 if self._offset else os.O_CREAT
+            handle = os.open(self.path, os.O_RDWR | new | getattr(os, "O_BINARY", 0), 0o644)
             with os.fdopen(handle, "r+b") as file, locked(file):
                 self._catch_up(file, replay)
                 yield file
+        except FileNotFoundError as error:
+            raise LabelError(
+                f"The label was not saved: {shown_path(self.path)} has disappeared; was the project deleted or moved? Bring it "
+                "back, or open another one."
+            ) from error
         except OSError as error:
             raise LabelError(
                 f"The label was not saved in {shown_path(self.path)}: {error.strerror or error}. Free some space or mend the "

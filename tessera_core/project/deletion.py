@@ -8,9 +8,11 @@ import secrets
 import shutil
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from tessera_core._utils.locks import alone
 from tessera_core.errors import ProjectError
 from tessera_core.hosting import acting, acting_person, audit, hosted
 from tessera_core.project.home import RecentProject, projects_home, remember
@@ -51,8 +53,9 @@ def delete(entry: RecentProject) -> Deleted:
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         if entry.folder.parent == home.resolve():
-            # In one step, so that nobody opens half a project.
-            os.replace(entry.folder, kept)
+            # In one step, so that nobody opens half a project; and while nobody saves a setting, who would make the folder anew.
+            with nullcontext() if os.name == "nt" else alone(entry.folder / ".lock"):
+                os.replace(entry.folder, kept)
         else:
             kept.mkdir()
             for name in ("project.json", *LOGS):
@@ -80,8 +83,11 @@ def restore(deleted: Deleted) -> Project:
         require_place(acting())
     try:
         if deleted.folder.parent == projects_home().resolve():
-            if deleted.folder.exists():
+            if Project.is_project(deleted.folder):
                 raise ProjectError(f"Another project lies where {deleted.name} was; it stays deleted.")
+            if deleted.folder.exists():
+                # What work that went on in another tab has left there is no reason to lose the project.
+                os.replace(deleted.folder, deleted.kept.with_name(f"{deleted.kept.name}-left"))
             os.replace(deleted.kept, deleted.folder)
         else:
             if Project.is_project(deleted.folder):

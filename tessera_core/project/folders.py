@@ -87,4 +87,9 @@ def make_folder(folder: Path) -> None:
 
 def refused(folder: Path, error: OSError, what: str) -> ProjectError:
     """The sentence about a project's folder that cannot be ``what``: made, read or saved."""
+    if isinstance(error, FileNotFoundError):
+        return ProjectError(
+            f"The project in {shown_path(folder)} cannot be {what}: it is not there any more; was it deleted or moved? "
+            "Bring it back, or open another one."
+        )
     return ProjectError(f"The project in {shown_path(folder)} cannot be {what}: {error.strerror or error}.")

@@ -221,3 +221,38 @@ def test_export_and_delete_take_all_of_a_class(opened: Classroom) -> None:
     assert not list(store.home().iterdir())
     with acting_for(TEACHER):
         assert len(recent_projects()) == 1, "the teacher's own project stays"
+
+
+def test_a_class_that_was_deleted_does_not_come_back_with_who_joins(
+    opened: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = joining._copy_for
+
+    def slow(found: Classroom, nickname: str) -> object:
+        project = whole(found, nickname)
+        # As another process may, where the system lets go of the lock.
+        os.replace(store.folder_of(found.id), store.home() / ".gone")
+        return project
+
+    monkeypatch.setattr(joining, "_copy_for", slow)
+    with pytest.raises(InputError, match="no such class"):
+        joining.join(opened.code, "Ada", ADA)
+    assert not store.folder_of(opened.id).exists()
+    with pytest.raises(InputError, match="no such class"):
+        store.change(opened.id, said="Hello")
+    assert store.classes() == []
+    store.note_here(opened.id, "p")
+
+
+def test_nobody_is_kept_out_by_a_clock_or_by_how_a_name_was_typed(
+    opened: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, word = joining.join(opened.code, "Jos\u00e9", ADA)
+    for _ in range(joining.MOST_TRIES):
+        with pytest.raises(InputError, match="not the word"):
+            joining.come_back(opened.code, "Jose\u0301", "heron 1", BO)
+    with pytest.raises(InputError, match="Too many wrong words"):
+        joining.come_back(opened.code, "Jos\u00e9", word, BO)
+    before = joining.time.time() - 86_400
+    monkeypatch.setattr(joining.time, "time", lambda: before)
+    assert joining.come_back(opened.code, "Jos\u00e9", word, BO)[1].person == BO.key
