@@ -7,7 +7,7 @@ import streamlit as st
 from tessera_core.errors import TesseraError
 from tessera_core.geocoding import gazetteer
 from tessera_core.grid import Grid
-from tessera_core.language import numeral, relay, t
+from tessera_core.language import numeral, t
 from tessera_core.project.request import UNNAMED, box_around, rounded, size_of
 from tessera_core.region import Region
 from tessera_core.types import BBox
@@ -37,7 +37,7 @@ def offer(where: BBox | None, grid: Grid, key: str) -> None:
         try:
             region = region_at(where)
         except TesseraError as error:
-            st.error(relay(error), icon=":material/error:")
+            st.error(humanize.told(error), icon=":material/error:")
             return
         chosen.choose(region, t("Around the places of your file, which lay outside the region that was open."))
         chosen.open_here()

@@ -24,6 +24,20 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~$:^])", r"\\\1", " ".join(text.split()))
 
 
+def plain(text: str) -> str:
+    """A sentence of the program as Markdown: names of anybody in it are no link, no picture and no formula.
+
+    >>> plain("There is no class '![](http://a.example/b.png)'.")
+    "There is no class '!\\\\[\\\\](http://a.example/b.png)'."
+    """
+    return re.sub(r"([\\\[\]<$`])", r"\\\1", text)
+
+
+def told(error: BaseException) -> str:
+    """What an error says, in the reader's language, as Markdown: see :func:`plain`."""
+    return plain(relay(error))
+
+
 def ago(seconds: float) -> str:
     """``"just now"``, ``"12 s ago"``, ``"3 min ago"``, ``"2 h ago"``, ``"5 days ago"``."""
     if seconds < 5:

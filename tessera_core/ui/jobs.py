@@ -168,7 +168,7 @@ def show(job: Job) -> None:
         st.progress(job.fraction, text=_status(job))
         st.button(t("Cancel"), key=_button(job), on_click=leave, disabled=job.cancelling, icon=":material/close:")
 
-    st.markdown(f"**{job.title}**")
+    st.markdown(f"**{humanize.plain(job.title)}**")
     bar()
 
 
@@ -183,7 +183,7 @@ def outcome(job: Job) -> bool:
     if job.state == "cancelled":
         st.info(relay(Cancelled()), icon=":material/block:")
     elif job.error is not None:
-        text = relay(job.error) if isinstance(job.error, TesseraError) else logs.unforeseen(job.error)
+        text = humanize.told(job.error) if isinstance(job.error, TesseraError) else logs.unforeseen(job.error)
         st.error(text, icon=":material/error:")
     return False
 

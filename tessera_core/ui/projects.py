@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from tessera_core.errors import TesseraError
-from tessera_core.language import later, relay, t, tn
+from tessera_core.language import later, t, tn
 from tessera_core.project import deletion, library, places, room
 from tessera_core.project.home import RecentProject, projects_home
 from tessera_core.project.project import Project
@@ -150,7 +150,7 @@ def _rename(entry: RecentProject) -> None:
             try:
                 library.rename(entry, name)
             except TesseraError as error:
-                st.error(relay(error), icon=":material/error:")
+                st.error(humanize.told(error), icon=":material/error:")
             else:
                 st.rerun()
 
@@ -159,7 +159,7 @@ def _delete(entry: RecentProject) -> None:
     try:
         deleted = deletion.delete(entry)
     except TesseraError as error:
-        st.error(relay(error), icon=":material/error:")
+        st.error(humanize.told(error), icon=":material/error:")
         return
     st.session_state[_DELETED] = deleted
     state.forget_project(entry.folder)

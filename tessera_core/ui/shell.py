@@ -23,7 +23,7 @@ from PIL.Image import Image, fromarray
 from tessera_core._utils.int8 import kernels
 from tessera_core.errors import Cancelled, Hint, TesseraError
 from tessera_core.hosting import acting_for, hosted, may, offers_embeddings
-from tessera_core.language import later, relay, t
+from tessera_core.language import later, t
 from tessera_core.ui import demo_rest, humanize, jobs, logs, people, projects, reception, sessions, speech, state
 from tessera_core.ui.components import lesson, manners
 from tessera_core.ui.help import words
@@ -253,9 +253,9 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except Cancelled as stopped:
-        st.info(relay(stopped), icon=":material/block:")
+        st.info(humanize.told(stopped), icon=":material/block:")
     except TesseraError as error:
-        st.error(relay(error), icon=":material/error:")
+        st.error(humanize.told(error), icon=":material/error:")
         page, label = _PAGES[error.hint] if error.hint is not None else ("", "")
         if page and page != st.session_state.get(_SHOWN) and (page != "generate" or offers_embeddings()):
             st.page_link(

@@ -15,7 +15,7 @@ import streamlit as st
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.hosting import hosted as hosted
 from tessera_core.project.room import note_use
-from tessera_core.ui import people
+from tessera_core.ui import humanize, people
 from tessera_core.ui.scene import OpenScene, open_scene
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def restore_project() -> None:
         raise
     known = st.session_state.setdefault(_TOLD, {})
     for sentence in project.replaced[known.get(project.key, 0) :]:
-        st.warning(sentence, icon=":material/warning:")
+        st.warning(humanize.plain(sentence), icon=":material/warning:")
     known[project.key] = len(project.replaced)
 
 

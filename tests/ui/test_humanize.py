@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tessera_core.ui import humanize
 
@@ -44,3 +50,27 @@ def test_a_time_has_no_part_that_is_nothing(seconds: float, text: str) -> None:
 def test_positions_name_their_hemisphere() -> None:
     assert humanize.position(52.016093, 3.8945) == "52.01609° N, 3.89450° E"
     assert humanize.position(-33.45, -70.666667) == "33.45000° S, 70.66667° W"
+
+
+@given(st.text(max_size=40))
+@example("![](http://a.example/b.png)")
+@example("\\\\[x](http://a.example) $a$ `b` <img src=x>")
+def test_a_sentence_with_anybodys_names_is_no_link_picture_or_formula(name: str) -> None:
+    sentence = f"There is no class {name!r}."
+    shown = humanize.plain(sentence)
+    assert re.sub(r"\\(.)", r"\1", shown) == sentence
+    assert not set(re.sub(r"\\.", "", shown)) & set("[]<$`")
+
+
+def test_pages_show_no_error_as_it_came(root: Path) -> None:
+    """What an error says quotes files of anybody; Streamlit would draw pictures and links in it."""
+    shown = {"error", "warning", "info", "caption", "markdown", "success", "toast", "write"}
+    found = []
+    for path in sorted((root / "tessera_core" / "ui").rglob("*.py")):
+        for call in (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)):
+            if not (isinstance(call.func, ast.Attribute) and call.func.attr in shown):
+                continue
+            text = ast.unparse(call.args[0]) if call.args else ""
+            if re.search(r"(?<!escape\()(?<!plain\()\brelay\((error|stopped|job\.error)\)|\bstr\(error\)", text):
+                found.append(f"{path.name}:{call.lineno}: {text[:80]}")
+    assert found == []

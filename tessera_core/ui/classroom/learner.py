@@ -11,7 +11,7 @@ from tessera_core.classroom import joining, store
 from tessera_core.classroom.model import Classroom, Member, typed_code
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting import Person, acting_for
-from tessera_core.language import later, relay, t
+from tessera_core.language import later, t
 from tessera_core.lessons import library as lessons
 from tessera_core.project.home import projects_home
 from tessera_core.project.project import Project
@@ -88,7 +88,7 @@ def _try(person: Person, act: Callable[[], None]) -> None:
     except InputError as error:
         if isinstance(error, joining.UnknownCodeError):
             throttle.wrong(person.key)
-        st.error(relay(error), icon=":material/error:")
+        st.error(humanize.told(error), icon=":material/error:")
 
 
 def _joined(typed: str, name: str, person: Person) -> None:

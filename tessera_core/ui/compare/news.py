@@ -154,7 +154,7 @@ def _review(context: CompareContext) -> None:
     )
     problem = st.session_state.pop(context.key("new_problem"), "")
     if problem:
-        st.error(problem, icon=":material/error:")
+        st.error(humanize.plain(problem), icon=":material/error:")
     place = found.places[at]
     _answers(context, found, place, at)
     _map(context, found, place)

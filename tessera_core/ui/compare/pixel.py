@@ -7,7 +7,7 @@ import streamlit as st
 
 from tessera_core.analysis.change import NO_LEVEL, ChangeLayer
 from tessera_core.errors import GridError
-from tessera_core.language import relay, t
+from tessera_core.language import t
 from tessera_core.ui import charts, humanize
 from tessera_core.ui.compare.context import CompareContext
 from tessera_core.ui.components.view_map import MapEvent, Marker
@@ -60,7 +60,7 @@ def panel(context: CompareContext, layer: ChangeLayer, rate: float) -> None:
                 try:
                     series = time_series(str(scene.dpixels), row, col)
                 except GridError as error:
-                    st.caption(relay(error))
+                    st.caption(humanize.told(error))
                     continue
                 seen = np.isfinite(series.ndvi) & series.valid
                 if seen.any():

@@ -18,7 +18,7 @@ from tessera_core.render import palette
 from tessera_core.render.colormap import Scale, encode_values, hexes
 from tessera_core.render.picture import encode_picture, pale, pca_picture
 from tessera_core.sources.local.layers import Shown, shown_layers
-from tessera_core.ui import canvas, state
+from tessera_core.ui import canvas, humanize, state
 from tessera_core.ui.components.view_map import ColourScale, Layer
 from tessera_core.ui.explore.context import ExploreContext
 from tessera_core.ui.help import words
@@ -182,7 +182,7 @@ def _model(context: ExploreContext) -> tuple[OpenScene, ...]:
         project = Project.open(folder)
         return tuple(state.scene_for(project, year) for year in sorted(project.embeddings, key=lambda year: year or 0))
     except TesseraError as error:
-        st.caption(relay(error))
+        st.caption(humanize.told(error))
         return ()
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.dpixels.time_series import PixelTimeSeries, Radar, pixel_time_series
 from tessera_core.errors import GridError, HeadError
-from tessera_core.language import later, numeral, relay, t
+from tessera_core.language import later, numeral, t
 from tessera_core.project.classify import project_head
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import charts, humanize, tables
@@ -98,7 +98,7 @@ def panel(context: ExploreContext) -> None:
             try:
                 _satellite(year, time_series(str(scene.dpixels), row, col))
             except GridError as error:
-                st.caption(relay(error))
+                st.caption(humanize.told(error))
     if not any(scene.has_satellite for scene in context.scenes.values()):
         st.caption(
             t("The satellite data of this region are not here, only its embeddings; so its year cannot be drawn.")
@@ -147,7 +147,7 @@ def _probabilities(context: ExploreContext, row: int, col: int) -> None:
                 if class_id in classes:
                     shares.setdefault(classes[class_id].name, {})[year_name(year)] = 100 * share
         except HeadError as error:
-            st.caption(t("What class it is: {error}", error=relay(error)))
+            st.caption(t("What class it is: {error}", error=humanize.told(error)))
             return
     now = year_name(context.year)
     likely = sorted(shares, key=lambda name: -max(shares[name].values()))

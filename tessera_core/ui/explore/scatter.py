@@ -11,11 +11,11 @@ from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.projection import place_colours
 from tessera_core.errors import HeadError
 from tessera_core.labels.model import GROUP
-from tessera_core.language import later, numeral, relay, t
+from tessera_core.language import later, numeral, t
 from tessera_core.project.classify import head_name, project_head
 from tessera_core.render.picture import encode_picture
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import shell
+from tessera_core.ui import humanize, shell
 from tessera_core.ui.components import scatter, view_map
 from tessera_core.ui.components.view_map import Layer
 from tessera_core.ui.explore import clusters, layouts, pictures
@@ -281,7 +281,7 @@ def _coloured(
                 names = tuple((palette[i % 8], year_name(year)) for i, year in enumerate(sample.years))
                 return (sample.year % 8).astype(np.uint8), palette, names
     except HeadError as error:
-        st.caption(t("{error} Until then the colours show the place in the scatter.", error=relay(error)))
+        st.caption(t("{error} Until then the colours show the place in the scatter.", error=humanize.told(error)))
     low, high = (np.percentile(points, q, axis=0).astype(np.float32) for q in (1, 99))
     # 6 x 6 x 6 (or 16 x 16) colours are enough to tell places apart.
     steps = 6 if points.shape[1] == 3 else 16

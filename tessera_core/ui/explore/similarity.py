@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tessera_core.analysis.similarity import Similarity
 from tessera_core.areas import hectares
 from tessera_core.errors import TesseraError
-from tessera_core.language import numeral, relay, t, tn
+from tessera_core.language import numeral, t, tn
 from tessera_core.project.project import Project
 from tessera_core.render.palette import encode_indexed, rgb
 from tessera_core.ui import charts, humanize, state, tables
@@ -164,7 +164,7 @@ def _elsewhere(context: ExploreContext, percent: int) -> None:
             version = f"{scene.key}|{_version(context, context.year)}"
             likeness = _scored(version, scene, _vectors(context), _metric(context))
         except TesseraError as error:
-            st.warning(f"{name}: {relay(error)}", icon=":material/warning:")
+            st.warning(f"{name}: {humanize.told(error)}", icon=":material/warning:")
             continue
         above, total = likeness.count(percent), max(1, int(likeness.histogram.sum()))
         share = f"{numeral(100 * above / total, '.1f')} %"

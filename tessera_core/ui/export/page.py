@@ -42,7 +42,7 @@ def page() -> None:
     scene = state.scene_for(project, year)
     made, missing = maps.project_map(project, scene, year)
     if made is None:
-        st.info(missing, icon=":material/info:")
+        st.info(humanize.plain(missing), icon=":material/info:")
         if st.button(t("Go to Label"), type="primary", icon=":material/draw:", key="export_label"):
             st.switch_page("pages/label.py", query_params=state.query())
         _plots_map(project, scene, year)

@@ -56,7 +56,7 @@ def panel(project: Project, scene: OpenScene) -> None:
                 classes = tuple((c.id, c.name) for c in project.log.classes)
                 found = _read(upload.file_id, scene.key, reading, classes, upload, scene)
     except TesseraError as error:
-        st.error(relay(error), icon=":material/error:")
+        st.error(humanize.told(error), icon=":material/error:")
         return
     if not others_map:
         _tell(found, reading)
@@ -147,7 +147,7 @@ def _take(project: Project, file_id: str, reading: _Reading, found: ImportedLabe
         ids = frozenset(label.id for label in project.log.labels if label.id not in before)
         st.session_state[_taken(project)] = ((file_id, reading), ids)
     except TesseraError as error:
-        st.session_state[f"{_taken(project)}_problem"] = relay(error)
+        st.session_state[f"{_taken(project)}_problem"] = humanize.told(error)
 
 
 def _taken(project: Project) -> str:

@@ -10,6 +10,7 @@ import streamlit as st
 from tessera_core.errors import TesseraError
 from tessera_core.language import relay, t
 from tessera_core.project.project import Project
+from tessera_core.ui import humanize
 
 # A list of more is slow in the browser; labels with a note are always in it.
 LISTED = 300
@@ -68,7 +69,7 @@ def panel(project: Project) -> None:
         )
     problem = st.session_state.pop(f"{key}_problem", "")
     if problem:
-        st.error(problem, icon=":material/error:")
+        st.error(humanize.plain(problem), icon=":material/error:")
     noted = sum(bool(label.note) for _n, label in numbered.values())
     st.caption(
         t(

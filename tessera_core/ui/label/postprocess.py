@@ -148,6 +148,6 @@ def _post_processed_layer(
         sentence = t(
             "{value} % of the map changed. Whether it is better cannot be said yet: {error}",
             value=numeral(100 * changed, ".1f"),
-            error=relay(error),
+            error=humanize.told(error),
         )
     return PostProcessed(post_processing, version, choice, smooth, score, sentence)

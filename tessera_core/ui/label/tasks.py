@@ -9,7 +9,7 @@ import streamlit as st
 
 from tessera_core.errors import TesseraError
 from tessera_core.language import relay
-from tessera_core.ui import jobs, shell
+from tessera_core.ui import humanize, jobs, shell
 
 
 def job(key: str, title: str, work: Any) -> Any:
@@ -43,6 +43,6 @@ def said(panel: str) -> None:
     """Tell once what :func:`say` has kept."""
     kind, text = st.session_state.pop(f"label_said_{panel}", ("", ""))
     if kind == "error":
-        st.error(text, icon=":material/error:")
+        st.error(humanize.plain(text), icon=":material/error:")
     elif text:
         st.toast(text, icon=":material/check:")

@@ -264,7 +264,7 @@ def _look_up_online(text: str) -> None:
             )
         st.session_state[_FOUND] = found
     except TesseraError as error:
-        st.session_state[_FOUND] = relay(error)
+        st.session_state[_FOUND] = humanize.told(error)
 
 
 def _read_text() -> None:
@@ -277,7 +277,7 @@ def _read_text() -> None:
     try:
         found = _read_coordinates(text) if _looks_like_numbers(text) else _look_up(text)
     except TesseraError as error:
-        st.session_state[_FOUND] = relay(error)
+        st.session_state[_FOUND] = humanize.told(error)
         return
     if found:
         st.session_state[_FOUND] = found
@@ -332,7 +332,7 @@ def _take_file(path: Path, *, swap: bool) -> None:
     try:
         region, report = read_region_report(path, swap=swap)
     except InputError as error:
-        st.error(relay(error), icon=":material/error:")
+        st.error(humanize.told(error), icon=":material/error:")
         if not swap and _readable_when_swapped(path):
             st.button(
                 t("Swap latitude and longitude"),
@@ -444,7 +444,7 @@ def _on_map() -> None:
             return
         _choose(replace(rounded(drawn), name=_name_near(drawn)))
     except TesseraError as error:
-        st.session_state[_FOUND] = relay(error)
+        st.session_state[_FOUND] = humanize.told(error)
 
 
 def _geojson(region: Region) -> dict[str, Any]:

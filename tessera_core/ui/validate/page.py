@@ -9,10 +9,10 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.errors import LabelError
-from tessera_core.language import later, relay, t
+from tessera_core.language import later, t
 from tessera_core.project import validate
 from tessera_core.project.project import Project
-from tessera_core.ui import frame, maps, state
+from tessera_core.ui import frame, humanize, maps, state
 from tessera_core.ui.components import view_map
 from tessera_core.ui.validate.certified import certified
 from tessera_core.ui.validate.design import again, design_form
@@ -39,7 +39,7 @@ def _studio(project: Project) -> None:
     scene = state.scene_for(project, year)
     made, missing = maps.project_map(project, scene, year)
     if made is None:
-        st.info(missing, icon=":material/info:")
+        st.info(humanize.plain(missing), icon=":material/info:")
         st.page_link("pages/label.py", label=t("Label some places"), icon=":material/draw:", query_params=state.query())
         return
     question = st.segmented_control(
@@ -67,7 +67,7 @@ def _studio(project: Project) -> None:
     try:
         current = saved.on_map(made.map.classes)
     except LabelError as error:
-        st.warning(relay(error), icon=":material/warning:")
+        st.warning(humanize.told(error), icon=":material/warning:")
         again(project, scene, year, made.map.classes)
         return
     screen(project, scene, current)

@@ -41,7 +41,7 @@ def published(project: Project, scene: OpenScene, year: int | None, classes: NDA
         try:
             new = _graded(project, scene, year, classes, upload, f"{key}_{upload.file_id}")
         except TesseraError as error:
-            st.error(relay(error), icon=":material/error:")
+            st.error(humanize.told(error), icon=":material/error:")
             return
         if new is not None and st.button(t("Grade the map by these places"), type="primary", key=f"{key}_grade"):
             validate.start(project, new)

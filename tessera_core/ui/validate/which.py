@@ -75,7 +75,7 @@ def _form(project: Project, scene: OpenScene, year: int | None, made: ProjectMap
     try:
         other = _other(project, scene, year, key)
     except TesseraError as error:
-        st.error(relay(error), icon=":material/error:")
+        st.error(humanize.told(error), icon=":material/error:")
         return
     if other is None:
         return
@@ -84,7 +84,7 @@ def _form(project: Project, scene: OpenScene, year: int | None, made: ProjectMap
     try:
         pair = two_maps.paired(two_maps.own_map(project, year, made.map.classes), other, own, legend)
     except TesseraError as error:
-        st.error(relay(error), icon=":material/error:")
+        st.error(humanize.told(error), icon=":material/error:")
         return
     for number, sentence in enumerate(pair.sentences()):
         text = humanize.escape(relay(sentence))
@@ -124,7 +124,7 @@ def _other(project: Project, scene: OpenScene, year: int | None, key: str) -> Na
         with_scene = state.scene_for(project, chosen)
         found, missing = maps.project_map(project, with_scene, chosen)
         if found is None:
-            st.info(missing, icon=":material/info:")
+            st.info(humanize.plain(missing), icon=":material/info:")
             return None
         return two_maps.own_map(project, chosen, found.map.classes)
     if kind == _HEAD:
@@ -260,7 +260,7 @@ def _draw(project: Project, scene: OpenScene, year: int | None, pair: Pair, key:
 def _verdict(project: Project, scene: OpenScene, current: Validation, made: ProjectMap) -> None:
     assert current.maps is not None
     first, second = current.maps.first, current.maps.second
-    st.header(f"{first.title} · {second.title}")
+    st.header(humanize.escape(f"{first.title} · {second.title}"))
     for number, sentence in enumerate(two_maps.sentences(current)):
         text = humanize.escape(relay(sentence))
         st.markdown(f"**{text}**" if not number else text)
