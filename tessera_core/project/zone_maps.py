@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tessera_core.analysis.zonal import IDS
 from tessera_core.assess.small_area import MapErrors
 from tessera_core.errors import InputError, LabelError, RasterError
-from tessera_core.gate import open_raster
+from tessera_core.gate import open_raster, raster_errors
 from tessera_core.grid import Grid
 from tessera_core.project.validate import load as load_validation
 from tessera_core.types import PixelBox
@@ -101,9 +101,7 @@ def open_layer(path: str | Path, *, numbers: bool | None = None) -> Iterator[tup
         nodata = file.nodata
 
         def window(box: PixelBox) -> NDArray[Any]:
-            top, left, bottom, right = box
-            values: NDArray[Any] = file.read(1, window=((top, bottom), (left, right)))
-            return values
+            return _window(file, path, box)
 
         def floats(box: PixelBox) -> NDArray[np.float32]:
             raw = window(box)
@@ -170,6 +168,18 @@ def open_zone_maps(
         yield ZoneMaps(first, sure, before, more, errors)
 
 
+def _window(file: Any, path: Path, box: PixelBox) -> NDArray[Any]:
+    """A part of the first band; RasterError where the file is damaged there, which shows only now."""
+    top, left, bottom, right = box
+    try:
+        values: NDArray[Any] = file.read(1, window=((top, bottom), (left, right)))
+    except raster_errors() as error:
+        raise RasterError(
+            f"{path.name} is damaged and cannot be read to its end; copy or download it again."
+        ) from error
+    return values
+
+
 @contextmanager
 def _raw_layer(path: Path) -> Iterator[MapLayer]:
     """A map of confidence, uint8 percent as it stands."""
@@ -177,7 +187,7 @@ def _raw_layer(path: Path) -> Iterator[MapLayer]:
         if file.dtypes[0] != "uint8":
             raise InputError(f"{path.name} is no map of confidence, which holds whole percents.")
         grid = Grid(str(file.crs) if file.crs else None, file.transform, (file.height, file.width))
-        yield MapLayer(grid, lambda box: file.read(1, window=((box[0], box[2]), (box[1], box[3]))))
+        yield MapLayer(grid, lambda box: _window(file, path, box))
 
 
 def _errors(path: Path, layer: MapLayer) -> MapErrors:

@@ -7,24 +7,28 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
 import shapely
 
 from tessera_core.assess.designs import Sample, write_csv
 from tessera_core.assess.small_area import MapErrors
 from tessera_core.cli import main
-from tessera_core.errors import InputError, LabelError
+from tessera_core.errors import InputError, LabelError, RasterError
 from tessera_core.export.geotiff import Band, write_class_map, write_values
 from tessera_core.export.zone_table import write_zone_table
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
-from tessera_core.project.zone_maps import MapLayer, ZoneMaps
+from tessera_core.project.zone_maps import MapLayer, ZoneMaps, open_layer
 from tessera_core.project.zones import measure_zones, read_zones
 from tessera_core.provenance import Provenance
 from tests.factories import make_grid
+from tests.gate.outside import write_tiff
 
 GRID = make_grid((20, 30))
 CLASSES = (LabelClass(1, "Wood", "#006400"), LabelClass(2, "Arable land", "#ffbb22"), LabelClass(3, "Water", "#1f78b4"))
@@ -261,3 +265,16 @@ def test_the_command_reads_files_and_finds_the_confidence_beside(tmp_path, maps,
     assert main(["zones", str(tmp_path / "h.tif"), str(tmp_path / "f.gpkg"), "--out", str(tmp_path / "h.csv")]) == 0
     assert main(["zones", str(tmp_path / "h.tif"), str(tmp_path / "f.gpkg"), "--out", str(tmp_path / "h.csv"), "--earlier",
                  str(tmp_path / "b.tif")]) == 2  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_a_map_that_is_damaged_further_on_is_a_sentence(kind: type[Any], tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(1, 9, (64, 64)).astype(kind)
+    path = write_tiff(tmp_path / "map.tif", values, compress="deflate")
+    with rasterio.open(path) as file:
+        start = int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
+    data = bytearray(path.read_bytes())
+    data[start : start + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    with open_layer(path) as (layer, _), pytest.raises(RasterError, match=r"map\.tif is damaged"):
+        layer.read((0, 0, 8, 8))
