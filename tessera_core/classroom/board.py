@@ -15,7 +15,7 @@ from typing import Any
 
 from tessera_core._utils.csvcells import quoted_row
 from tessera_core.classroom import store
-from tessera_core.classroom.model import Classroom, Member
+from tessera_core.classroom.model import Classroom, Member, same_name
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.lessons import library as lessons
 from tessera_core.lessons import progress
@@ -187,8 +187,8 @@ def bring_back(found: Classroom, kept: Mapping[str, str]) -> None:
 
 
 def _chosen(found: Classroom, nicknames: Sequence[str] | None) -> list[Member]:
-    wanted = None if nicknames is None else {name.casefold() for name in nicknames}
-    return [one for one in found.members if wanted is None or one.nickname.casefold() in wanted]
+    wanted = None if nicknames is None else {same_name(name) for name in nicknames}
+    return [one for one in found.members if wanted is None or same_name(one.nickname) in wanted]
 
 
 def export_class(found: Classroom, table: str = "") -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tessera_core._utils.partial import Failure
+from tessera_core.classroom.model import same_name
 from tessera_core.classroom.work import Work, learner_of, read_work
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.labels.log import LabelLog
@@ -237,15 +238,15 @@ def _one_each(found: Sequence[_Read], origin: str) -> tuple[list[Work], list[str
     newest: dict[tuple[str, str], _Read] = {}
     for one in sorted(found, key=lambda one: (one.work.saved_at, one.name)):
         # A project's folder that was copied by hand has one id and many learners.
-        key = (one.work.project, one.work.learner.casefold())
+        key = (one.work.project, same_name(one.work.learner))
         before = newest.get(key)
         if before is not None:
             replaced.append(f"{one.work.learner} handed in twice: {one.name} is newer than {before.name} and counts.")
         newest[key] = one
-    taken = {one.work.learner.casefold() for one in newest.values()}
+    taken = {same_name(one.work.learner) for one in newest.values()}
     named: dict[str, list[_Read]] = {}
     for one in sorted(newest.values(), key=lambda one: one.name):
-        named.setdefault(one.work.learner.casefold(), []).append(one)
+        named.setdefault(same_name(one.work.learner), []).append(one)
     works = []
     for same in named.values():
         if len(same) > 1:
@@ -256,10 +257,10 @@ def _one_each(found: Sequence[_Read], origin: str) -> tuple[list[Work], list[str
         number = 0
         for one in same:
             learner = one.work.learner
-            while len(same) > 1 and learner.casefold() in taken:
+            while len(same) > 1 and same_name(learner) in taken:
                 number += 1
                 learner = f"{one.work.learner} {number}"
-            taken.add(learner.casefold())
+            taken.add(same_name(learner))
             works.append(replace(one.work, learner=learner))
             if origin and one.work.origin != origin:
                 remarks.append(

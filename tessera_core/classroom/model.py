@@ -34,7 +34,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody in a class.
 
     Attributes:
-        nickname: as they typed it; unique in the class whatever the capitals.
+        nickname: as they typed it; unique in the class, see :func:`same_name`.
         person: key of the visitor that they are in their browser; see :class:`tessera_core.hosting.Person`.
         word: digest of the word with which they come back from another device.
         project: name of the folder of their project.
@@ -90,9 +90,10 @@ class Classroom(msgspec.Struct, frozen=True, kw_only=True):
     members: Annotated[tuple[Member, ...], Meta(max_length=MOST_MEMBERS)] = ()
 
     def member(self, nickname: str) -> Member | None:
-        """The one of that name, whatever the capitals."""
-        wanted = nickname.casefold()
-        return next((one for one in self.members if one.nickname.casefold() == wanted), None)
+        """The one of that name, see :func:`same_name`; of two that older versions let in, the one that is spelt so."""
+        wanted = same_name(nickname)
+        found = [one for one in self.members if same_name(one.nickname) == wanted]
+        return next((one for one in found if one.nickname == nickname), found[0] if found else None)
 
     def of_person(self, person: str) -> Member | None:
         """Whoever uses this browser; the last one where several joined from it."""
@@ -100,9 +101,9 @@ class Classroom(msgspec.Struct, frozen=True, kw_only=True):
 
     def with_member(self, member: Member) -> Classroom:
         """With a member, in place of the one of that name."""
-        others = [one for one in self.members if one.nickname.casefold() != member.nickname.casefold()]
-        at = next((n for n, one in enumerate(self.members) if one not in others), len(others))
-        return msgspec.structs.replace(self, members=(*others[:at], member, *others[at:]))
+        before = self.member(member.nickname)
+        at = len(self.members) if before is None else self.members.index(before)
+        return msgspec.structs.replace(self, members=(*self.members[:at], member, *self.members[at + 1 :]))
 
 
 def new_code() -> str:
@@ -151,13 +152,22 @@ def checked_nickname(text: str) -> str:
     return name
 
 
+def same_name(nickname: str) -> str:
+    """What two spellings of one nickname share, whatever the capitals and whether accents are signs of their own.
+
+    >>> same_name("Jos\u00e9") == same_name("JOSE\u0301")
+    True
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", nickname).casefold())
+
+
 def new_word() -> str:
     """A word to come back with, such as ``"heron 42"``."""
     return f"{secrets.choice(_WORDS.split())} {secrets.randbelow(90) + 10}"
 
 
 def word_digest(class_id: str, nickname: str, word: str) -> str:
-    """What is kept of a word."""
+    """What is kept of a word; of a member, the nickname is exactly as it is kept (older versions kept accents apart)."""
     plain = "".join(word.casefold().split())
     return hashlib.scrypt(
         plain.encode(), salt=f"{class_id}\n{nickname.casefold()}".encode(), n=2**12, r=8, p=1, dklen=24

@@ -9,12 +9,22 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tessera_core.classroom import board, joining, store
-from tessera_core.classroom.model import ALPHABET, Classroom, checked_nickname, new_code, typed_code
+from tessera_core.classroom.model import (
+    ALPHABET,
+    Classroom,
+    Member,
+    checked_nickname,
+    is_word,
+    new_code,
+    typed_code,
+    word_digest,
+)
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.hosting import VARIABLE, Person, acting_for
 from tessera_core.lessons import library as lessons
@@ -256,3 +266,26 @@ def test_nobody_is_kept_out_by_a_clock_or_by_how_a_name_was_typed(
     before = joining.time.time() - 86_400
     monkeypatch.setattr(joining.time, "time", lambda: before)
     assert joining.come_back(opened.code, "Jos\u00e9", word, BO)[1].person == BO.key
+
+
+def test_who_joined_when_accents_were_kept_apart_is_the_same_person(opened: Classroom) -> None:
+    """Older versions kept names as they were typed, and a word's digest with them."""
+    word = "heron 42"
+    old = Member(
+        nickname="Jose\u0301", person=ADA.key, word=word_digest(opened.id, "Jose\u0301", word), project="p", joined=1.0
+    )
+    with store.changing(opened.id) as keep:
+        keep(opened.with_member(old))
+    assert joining.join(opened.code, "Jos\u00e9", ADA)[1:] == (old, "")
+    with pytest.raises(InputError, match="is taken"):
+        joining.join(opened.code, "JOS\u00c9", BO)
+    with pytest.raises(InputError, match="not the word"):
+        joining.come_back(opened.code, "Jos\u00e9", "wren 10", BO)
+    (found,) = store.read(opened.id).members
+    assert len(found.wrong) == 1
+    assert is_word(opened.id, found, word)
+    # Two that an older version let in beside each other stay two.
+    new = msgspec.structs.replace(old, nickname="Jos\u00e9", person=BO.key)
+    pair = msgspec.structs.replace(opened, members=(old, new))
+    assert pair.with_member(new).members == (old, new)
+    assert (pair.member("Jose\u0301"), pair.member("Jos\u00e9")) == (old, new)
