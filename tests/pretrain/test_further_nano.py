@@ -6,11 +6,13 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import rasterio
 import torch
 
 from tessera_core.dpixels.tile import S2_BANDS
 from tessera_core.models.checkpoint import load_checkpoint
 from tessera_core.pretrain.pixels import PixelSet, Series, pack_pixels
+from tests.factories import make_grid, make_tile
 from tools import further_nano
 
 DOYS = np.arange(3, 363, 5)
@@ -53,18 +55,42 @@ def test_real_pixels_are_those_of_every_second_block_and_have_no_label(tmp_path:
     assert not half.s1_count.any()
 
 
-def test_a_batch_holds_both_kinds_and_an_epoch_holds_no_pixel_twice():
-    simulated, real = _pixels(3 * 224), _pixels(40, 1)
-    simulated.place[:, 2], real.place[:, 2] = np.arange(3 * 224), -1 - np.arange(40)
-    places = [batch.place[:, 2] for batch in islice(further_nano.batches(simulated, real), 3)]
-    assert all(len(one) == 256 and (one < 0).sum() == 32 for one in places)
-    seen = np.concatenate(places)
-    np.testing.assert_array_equal(np.sort(seen[seen >= 0]), np.arange(3 * 224))
+def test_a_batch_holds_all_kinds_and_an_epoch_holds_no_pixel_twice():
+    simulated, crops, tile, stand = _pixels(3 * 224), _pixels(40, 1), _pixels(30, 2), _pixels(4, 3)
+    for number, one in enumerate((simulated, crops, tile, stand)):
+        one.place[:, 0], one.place[:, 2] = number, np.arange(len(one))
+    for values in (crops.s1, crops.s1_doy, crops.s1_count, crops.s1_ascending):
+        values[:] = 0
+    made = list(islice(further_nano.batches(simulated, (crops, tile, stand), (20, 11.5, 0.5)), 4))
+    counted = [np.bincount(one.place[:, 0], minlength=4).tolist() for one in made]
+    assert counted == [[224, 20, 12, 0], [224, 20, 11, 1], [224, 20, 12, 0], [224, 20, 11, 1]]
+    seen = np.concatenate([one.place[one.place[:, 0] == 0, 2] for one in made[:3]])
+    np.testing.assert_array_equal(np.sort(seen), np.arange(3 * 224))
+    # Of pixels of tiles half lack radar; simulated ones are as they were.
+    radar = np.concatenate([one.s1_count[one.place[:, 0] >= 2] for one in made])
+    assert 0.2 < (radar > 0).mean() < 0.8
+    assert all((one.s1_count[one.place[:, 0] == 0] > 0).all() for one in made)
+
+
+def test_of_a_tile_every_second_field_takes_part_and_of_one_without_outlines_all(tmp_path: Path):
+    tile = make_tile(tmp_path / "tile", (16, 16), clear=1)
+    assert len(further_nano.tile_half(tile, 20, 15)) == 256
+    outlines = np.zeros((1, 16, 16), np.uint16)
+    outlines[0, 2:8, 2:8], outlines[0, 10:14, 2:6] = 5, 5
+    grid = make_grid((16, 16))
+    profile = {"driver": "GTiff", "dtype": "uint16", "count": 1, "height": 16, "width": 16}
+    with rasterio.open(tile / "labels_ct.tif", "w", **profile, crs=grid.crs, transform=grid.transform) as file:
+        file.write(outlines)
+    half = further_nano.tile_half(tile, 20, 15)
+    places = {(int(row), int(col)) for _, row, col in half.place}
+    assert {(row, col) for row in range(10, 14) for col in range(2, 6)} <= places
+    assert not places & {(row, col) for row in range(1, 9) for col in range(1, 9)}
+    assert not half.label.any()
 
 
 def test_the_shipped_weights_say_what_they_lie_between():
     training = load_checkpoint("studio-nano").card["training"]
-    assert training["continued"]["share"] == further_nano.SHARE
-    assert training["continued"]["steps"] == further_nano.STEPS
+    assert training["continued"]["share"] == further_nano.STAGES["third"].share
+    assert training["continued"]["steps"] == further_nano.STAGES["third"].steps
     first, last = {"w": torch.tensor([0.0, 2.0])}, {"w": torch.tensor([1.0, 0.0])}
     assert torch.allclose(further_nano.between(first, last, 0.25)["w"], torch.tensor([0.25, 1.5]))

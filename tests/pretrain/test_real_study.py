@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -275,6 +276,13 @@ def test_methods_are_compared_with_a_named_one_under_the_same_head(place: labell
         ("the best raw method", "new, means"),
         ("the best raw method", "old, means"),
     }
+
+
+def test_two_weights_of_one_name_are_told_apart(place: labelled.RealPlace, nano) -> None:
+    few = place.at_most(4)
+    told = real.features_of(few, [nano, replace(nano, sha256="0" * 64)], joined=False)
+    assert [one.name for one in told[:2]] == [f"studio-nano {nano.sha256[:8]}", "studio-nano 00000000"]
+    assert real.features_of(few, [nano], joined=False)[0].name == "studio-nano"
 
 
 def test_the_half_that_no_training_read_is_every_second_block_or_field(place: labelled.RealPlace) -> None:

@@ -119,9 +119,11 @@ def features_of(
     """
     rows, cols = place.reference.rows, place.reference.cols
     found = []
-    for loaded in encoders:
-        name = Path(loaded.name).stem if Path(loaded.name).suffix else loaded.name
-        found.append(Feature(name, "embedding", _print_of(loaded), _embedded(place, loaded, kept)))
+    names = [Path(one.name).stem if Path(one.name).suffix else one.name for one in encoders]
+    for name, loaded in zip(names, encoders, strict=True):
+        # Two states of the same model are told apart by the beginning of their fingerprints.
+        called = name if names.count(name) == 1 else f"{name} {_print_of(loaded)[:8]}"
+        found.append(Feature(called, "embedding", _print_of(loaded), _embedded(place, loaded, kept)))
     for name, values in place.vectors.items():
         digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
         found.append(Feature(name, "embedding", digest, _rounded(values)))
