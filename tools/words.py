@@ -55,8 +55,18 @@ _IS_NUMBER = "\ue000"
 _NUMERIC = re.compile(r"[+-]?\d*,?(?:\.\d*)?[deEfFgGn%]|,")
 # What counts and reckons.
 _RECKON = {"len", "round", "int", "float", "abs", "sum"}
-# What writes a number for people.
-_WRITERS = {"percent", "_percent", "as_percent", "amount", "_far", "_points"}
+# What writes a number for people, under the names by which modules know it.
+_WRITERS = {
+    "percent",
+    "_percent",
+    "as_percent",
+    "in_percent",
+    "whole_percent",
+    "percentage",
+    "amount",
+    "_far",
+    "_points",
+}
 type Message = str | tuple[str, str]
 type Found = dict[Message, str]
 
@@ -209,12 +219,14 @@ class _Known:
     Attributes:
         names: name -> its one value.
         functions: name -> its parameters and the values that it can return, where these are text.
+        inside: name of such a function -> its own ``values``.
         values: as ``names``, and of what was given its name together with others.
         numeric: names that are declared to be numbers.
     """
 
     names: Mapping[str, ast.expr]
     functions: Mapping[str, tuple[list[str], list[ast.expr]]]
+    inside: Mapping[str, Mapping[str, ast.expr]]
     values: Mapping[str, ast.expr]
     numeric: frozenset[str]
 
@@ -226,20 +238,29 @@ class _Known:
         """The same for whether it is a number."""
         return replace(self, values={})
 
+    def within(self, function: str) -> _Known:
+        """The same for what a function returns, with the values that it gave its own names."""
+        return replace(self, values={**self.values, **self.inside.get(function, {})})
 
-_NOTHING = _Known({}, {}, {}, frozenset())
+
+_NOTHING = _Known({}, {}, {}, {}, frozenset())
 
 
 def _locals(tree: ast.Module) -> dict[ast.AST, _Known]:
     """Of each f-string what is known of its values."""
     found: dict[ast.AST, _Known] = {}
     functions, declared = _texts_of_functions(tree), _declared(tree)
+    inside = {
+        one.name: _given_together(one) | _given_once(one)
+        for one in ast.walk(tree)
+        if isinstance(one, ast.FunctionDef) and one.name in functions
+    }
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef):
             continue
         names = _given_once(function)
         given = {one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg) and _counts(one.annotation)}
-        known = _Known(names, functions, {**_given_together(function), **names}, declared | given)
+        known = _Known(names, functions, inside, {**_given_together(function), **names}, declared | given)
         for node in ast.walk(function):
             if isinstance(node, ast.JoinedStr):
                 found[node] = known
@@ -434,9 +455,9 @@ def _choices(node: ast.expr, names: dict[str, str], known: _Known) -> list[str]:
         parameters, returned = known.functions.get(name, ([], []))
         if returned and len(parameters) == len(node.args):
             put_in = _PutIn(dict(zip(parameters, node.args, strict=True)))
-            tried = dict(names)
+            tried, its = dict(names), known.within(name)
             ways = [
-                _choices(one, tried, known) or _way(one, tried, known)
+                _choices(one, tried, its) or _way(one, tried, its)
                 for one in (put_in.visit(copy.deepcopy(each)) for each in returned)
             ]
             texts = [text for way in ways for text in way]

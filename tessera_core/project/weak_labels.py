@@ -49,7 +49,7 @@ class Agreement:
             "Labels that you chose are no sample; where they are easy, so is agreeing with them."
         ]
         worst = sorted(self.by_class.items(), key=lambda item: item[1][0])[:3]
-        told.append("Least in " + ", ".join(f"{name} ({100 * share:.0f} % of {n})" for name, (share, n) in worst) + ".")
+        told.append("Least in " + ", ".join(f"{name} ({percent(right)} % of {n})" for name, (right, n) in worst) + ".")
         if self.elsewhere:
             told.append(
                 f"{self.elsewhere} of your labels lie where it says nothing, or are of a class that it does not have."
@@ -123,10 +123,8 @@ class WeakLabels:
         """How far to trust it, for people."""
         told = [] if self.agreement is None else self.agreement.sentences(self.source)
         if self.repeated.accuracy is not None:
-            told.append(
-                f"Where places are held out, embeddings repeat {self.source} at {100 * self.repeated.accuracy:.0f} % of these "
-                "labels."
-            )
+            repeated = percent(self.repeated.accuracy)
+            told.append(f"Where places are held out, embeddings repeat {self.source} at {repeated} % of these labels.")
         return told
 
 

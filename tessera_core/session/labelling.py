@@ -278,7 +278,7 @@ class LabelSession:
             raise LabelError("Choose a class for these places, or type a new name.")
         area, note = found.similarity.above(percent), f"similar places, {percent} % alike or more"
         made = label_area(project.log, self.live.raster, [(area, clean_name(name))], note)
-        return f"{made} places at least {percent} % alike are now labelled {clean_name(name)}. Undo takes them back."
+        return f"{made} places at least {percent:d} % alike are now labelled {clean_name(name)}. Undo takes them back."
 
 
 class LabelSessions:

@@ -212,6 +212,10 @@ def _count(n: int, what: str) -> str:
 def _sure(low: float, high: float) -> str:
     return f"{low:.0f} to {high:.0f} % sure"
 
+def _interval(found) -> str:
+    value, low, high = in_percent(found.value), in_percent(found.low), in_percent(found.high)
+    return f"{value} % ({low} to {high} %)"
+
 def _plain(x: float) -> str:
     return f"{x:.1f}" if x else "0"
 
@@ -222,6 +226,7 @@ def said(found, by_pixel: bool):
     yield f"{found.name} has {_count(len(found), unit)} of {where}."
     yield f"{beside} is right ({_sure(found.low, found.high)})."
     yield f"The share is {_plain(found.one)} of {_plain(found.two)}."
+    yield f"In all it is {_interval(found)}."
 """
 
 
@@ -232,6 +237,7 @@ def test_a_sentence_is_whole_whatever_it_is_made_of_and_whatever_it_begins_with(
         *(f"{{name}} has {{found}} {unit} of {{where}}." for unit in ("pixel", "pixels", "label", "labels")),
         "Beside {name}, it is right ({low} to {high} % sure).",
         "The share is {plain} of {plain2}.",
+        "In all it is {value} % ({low} to {high} %).",
     ])  # fmt: skip
 
 
@@ -242,6 +248,18 @@ def test_a_value_is_a_number_by_the_code_that_puts_it_in() -> None:
     assert found["Beside {name}, it is right ({low} to {high} % sure)."] == {"low", "high"}
     assert found["The share is {plain} of {plain2}."] == {"plain", "plain2"}
     assert found["{name} has {found} pixels of {where}."] == {"found"}
+    assert found["In all it is {value} % ({low} to {high} %)."] == {"value", "low", "high"}
+
+
+def test_every_share_in_percent_is_known_as_a_number() -> None:
+    from tools.words import core, numbers
+
+    # The last of an interval, and the first.
+    shares = [r"\{(\w+)\} %", r"sure: \{(\w+)\} to"]
+    known = numbers()
+    found = [(m, name) for m in core() if isinstance(m, str) for one in shares for name in re.findall(one, m)]
+    assert len(found) > 60
+    assert [f"{name} in {message!r}" for message, name in found if name not in known.get(message, ())] == []
 
 
 def test_every_sentence_of_a_room_below_is_known_again_with_values_in_it() -> None:
