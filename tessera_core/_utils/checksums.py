@@ -19,8 +19,14 @@ def sealed(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dic
     return {**header, KEY: checksum(_text(header), arrays)}
 
 
-def is_sound(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether a header and arrays are as they were sealed; files of older versions, and of others, carry no checksum."""
+def is_sound(written: str, arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether a header and arrays are as they were sealed; files of older versions, and of others, carry no checksum.
+
+    Args:
+        written: the header's JSON object as it lies in the file, since what reads it may mend letters in it.
+        arrays: by name.
+    """
+    header = json.loads(written.removeprefix("\ufeff"))
     rest = {key: value for key, value in header.items() if key != KEY}
     return KEY not in header or header[KEY] == checksum(_text(rest), arrays)
 

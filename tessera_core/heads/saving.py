@@ -125,7 +125,7 @@ def load_head(path: str | Path) -> SavedHead:
         header = parse_json(metadata["tessera"])
         if header["format"] != FORMAT:
             raise HeadError(f"{path.name} is of the format {header['format']!r}; this version reads {FORMAT!r}.")
-        if not is_sound(header, arrays):
+        if not is_sound(metadata["tessera"], arrays):
             raise HeadError(
                 f"{path.name} is damaged: its checksum is of other numbers. Copy it again, or save it anew."
             )

@@ -292,7 +292,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[
         raise CheckpointError(
             f"{path.name} has the format {document.get('format')!r}; this version reads {OUR_FORMAT!r}. Update Tessera Studio."
         )
-    if not is_sound(document, _as_bytes(tensors)):
+    if not is_sound(metadata[_METADATA_KEY], _as_bytes(tensors)):
         raise CheckpointError(f"{path.name} is damaged: its checksum is of other weights. Copy or download it again.")
     return tensors, {}, {"config": document["config"], "card": document.get("card") or {}}
 

@@ -126,6 +126,19 @@ def test_saved_heads_predict_the_same_and_hold_no_pickle(name, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_half_a_letter_in_a_class_name_damages_no_head(tmp_path):
+    """The seal is of what the file says, not of what is made of it."""
+    _, _, x, y = world()
+    path = tmp_path / "h.safetensors"
+    save_head(path, make_head("prototype").fit(x[:60], y[:60]), {3: "Wood \ud83d", 7: "grass"}, Provenance())
+    assert load_head(path).class_names == {3: "Wood \ufffd", 7: "grass", 200: "200"}
+    data = path.read_bytes()
+    assert data.count(b"ud83d") == 1
+    path.write_bytes(data.replace(b"ud83d", b"ud83c"))
+    with pytest.raises(HeadError, match="damaged"):
+        load_head(path)
+
+
 @pytest.mark.parametrize("name", ["ridge", "logistic", "prototype", "knn", "forest"])
 @pytest.mark.parametrize("neighbourhood", [1, 3])
 def test_a_softened_head_is_saved_softened(name, neighbourhood, tmp_path):

@@ -279,6 +279,14 @@ def test_own_format_round_trip(tmp_path: Path) -> None:
     assert save_checkpoint(path, encoder, config, card).read_bytes() == first
 
 
+def test_half_a_letter_in_a_card_damages_no_weights(tmp_path: Path) -> None:
+    """The seal is of what the file says, not of what is made of it."""
+    path = save_checkpoint(tmp_path / "own.safetensors", encoder_of(TINY), TINY, {"by": "Wood \ud83d"})
+    assert load_checkpoint(path).card["by"] == "Wood \ufffd"
+    path.write_bytes(path.read_bytes().replace(b"ud83d", b"ud83c"))
+    assert "damaged" in message(path)
+
+
 def test_unnamed_variants_are_told_apart(tmp_path: Path) -> None:
     datasets = set()
     for seed in (0, 1):
