@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def test_a_share_is_written_as_near_as_asked_and_never_as_all_or_nothing(a: floa
             assert 0 < number(text) < 100
         assert len(text) <= 6
     assert number(percent(low, digits)) <= number(percent(high, digits))
+
+
+def test_shares_are_written_as_in_the_list_that_the_browser_is_held_to() -> None:
+    both = json.loads(Path(__file__).with_name("percents.json").read_text("utf-8"))
+    assert [[share, percent(share)] for share, _ in both] == both
+    assert [one for one in both if one[0] in (0.625, 0.675)] == [[0.625, "62"], [0.675, "68"]]
 
 
 def test_every_door_writes_an_interval_after_mistakes_alike() -> None:

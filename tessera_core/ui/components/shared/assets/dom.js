@@ -150,10 +150,23 @@ export function area(value, unit) {
 export function percent(share) {
   let digits = 0;
   const within = share > 1e-9 && share < 1 - 1e-9;
-  while (digits < 3 && within && [0, 100].includes(Number((100 * share).toFixed(digits)))) digits += 1;
+  while (digits < 3 && within && [0, 100].includes(rounded(100 * share, digits))) digits += 1;
   /** @type {(value: number, decimals: number) => string} */
   const written = (value, decimals) =>
     value.toLocaleString(locale(), { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
-  if (digits < 3) return written(100 * share, digits);
+  if (digits < 3) return written(rounded(100 * share, digits), digits);
   return share < 0.5 ? `<${written(0.01, 2)}` : `>${written(99.99, 2)}`;
+}
+
+/**
+ * The nearest number of so many decimals, and of two as near the even one, as Python writes it; `toFixed` takes the larger.
+ * @param {number} value
+ * @param {number} digits
+ */
+function rounded(value, digits) {
+  const steps = value * 10 ** digits;
+  // Only halves, quarters and eighths of this kind lie exactly between two; other products merely look so.
+  const between = steps % 1 === 0.5 && Number.isInteger(value * 2 ** (digits + 1));
+  if (!between) return Number(value.toFixed(digits));
+  return (2 * Math.round(steps / 2)) / 10 ** digits;
 }
