@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import urllib.request
@@ -201,6 +202,27 @@ def test_of_large_arrays_the_beginning_comes_first_and_the_rest_when_it_is_wante
     fetch(HERE)
     assert came == ["kenya/2024/two/codes.npy"]
     assert EmbeddingRaster.open(folder / "two").codes.tobytes() == raster.codes.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["", "_int8"])
+def test_a_tile_beside_others_brings_its_scales_and_no_neighbour(store: Any, kind: str) -> None:
+    names = ("grid_1", "grid_10", "grid_1.5", "grid_1_b")
+    values = np.random.default_rng(0).integers(-99, 99, (90, 90, 16), np.int8)
+    for name in names:
+        for part, array in ((kind, values), ("_scales", np.ones((160, 160), np.float32))):
+            data = io.BytesIO()
+            np.save(data, array)
+            obstore.put(store, f"kenya/2024/{name}{part}.npy", data.getvalue())
+    folder = fetch(HERE, outlines=True)
+
+    def outlined() -> set[str]:
+        return {path.name.removesuffix(objects.REST) for path in folder.glob(f".*{objects.REST}")}
+
+    both = {f".{name}{part}.npy" for name in names for part in (kind, "_scales")}
+    assert outlined() == both
+    bring_whole([folder / f"grid_1{kind}.npy"])
+    assert outlined() == both - {f".grid_1{kind}.npy", ".grid_1_scales.npy"}
+    assert np.array_equal(np.load(folder / f"grid_1{kind}.npy"), values)
 
 
 def test_a_share_fetches_its_own_tiles_and_those_with_labels(

@@ -32,6 +32,8 @@ INDEX = ".objects.json"
 # Beside an array of which only the beginning is here: where the rest is. How long the beginning is, which holds NumPy's header,
 # and from how many bytes on it is worth a second request.
 REST, BEGINNING, WORTH = ".rest", 4096, 1 << 16
+# How the files of one tile are named that lie beside those of others, after its name.
+_PARTS = ("", "_int8", "_scales")
 _HIDDEN = re.compile(r"(^|/)\.")
 
 
@@ -158,7 +160,7 @@ def bring_whole(places: Iterable[Path]) -> None:
     """Fetch the rest of arrays that were mirrored as outlines (:func:`fetch`); nothing is asked of any store for others.
 
     Args:
-        places: folders, or files; with a file come those whose names begin like its own.
+        places: folders, or files; with the codes of a tile come their scales, and nothing of its neighbours.
 
     Raises:
         InputError, AcquisitionError: as for :func:`fetch`.
@@ -176,13 +178,17 @@ def bring_whole(places: Iterable[Path]) -> None:
 
 
 def _marks(place: Path) -> list[Path]:
-    folder, begins = (place, ".") if place.is_dir() else (place.parent, f".{place.stem}")
+    folder = place if place.is_dir() else place.parent
     try:
         names = os.listdir(folder)
     except OSError:
         # Whoever reads it says what is wrong.
         return []
-    return [folder / name for name in names if name.endswith(REST) and name.startswith(begins)]
+    if folder is place:
+        return [folder / name for name in names if name.startswith(".") and name.endswith(REST)]
+    stem = place.stem.removesuffix("_int8")
+    own = {_mark(folder / f"{stem}{ending}.npy").name for ending in _PARTS}
+    return [folder / name for name in names if name in own]
 
 
 def _mark(file: Path) -> Path:
