@@ -21,6 +21,7 @@ from tessera_core.types import Bytes, Floats, PixelBox
 
 NO_CLASS = 0
 NO_CONFIDENCE = 255
+SMALLEST_TEMPERATURE = 1e-6
 
 
 def percent(probability: NDArray[np.floating]) -> Bytes:
@@ -181,8 +182,7 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         Raises:
             HeadError: the temperature is not positive.
         """
-        if not (np.isfinite(temperature) and temperature > 0):
-            raise HeadError(f"A temperature must be a positive number, not {temperature!r}.")
+        temperature = as_temperature(temperature)
         self._check_fitted()
         scaled = copy.copy(self)
         scaled._scale_temperature(temperature)
@@ -198,8 +198,9 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         state = super().state()
         header = state.header | {"classes": self.classes_.tolist()}
         if self.applied_temperature_ != 1:
-            # Of nested classes, and of files of linear heads until 2026, it is in the arrays already.
-            header["temperature"] = {"value": self.applied_temperature_, "wrapped": self._temperature != 1}
+            # Of nested classes, and of linear heads of files until 2026, it is in the arrays already, all of it or a first part.
+            left = self._temperature
+            header["temperature"] = {"value": self.applied_temperature_, "wrapped": left != 1, "left": left}
         return State(header, state.arrays)
 
     def _restore_header(self, header: Mapping[str, Any]) -> None:
@@ -208,9 +209,21 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         if self.classes_.dtype.kind not in "iUb" or self.classes_.ndim != 1 or not len(self.classes_):
             raise HeadError("The head's classes are damaged: they are neither whole numbers nor names.")
         scaling = header.get("temperature", {"value": 1.0, "wrapped": False})
-        self.applied_temperature_ = float(scaling["value"])
+        self.applied_temperature_ = as_temperature(scaling["value"])
         if scaling["wrapped"]:
-            self._temperature = self.applied_temperature_
+            self._temperature = as_temperature(scaling.get("left", scaling["value"]))
+
+
+def as_temperature(value: Any) -> float:
+    """A number that probabilities can be softened by.
+
+    Raises:
+        HeadError: it is none.
+    """
+    # Its inverse has to be a number of the kernels' as well.
+    if isinstance(value, (int, float, np.number)) and SMALLEST_TEMPERATURE <= value <= 1 / SMALLEST_TEMPERATURE:
+        return float(value)
+    raise HeadError(f"A temperature must be a positive number, not {value!r}.")
 
 
 def whole_or_named(y: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from tessera_core._utils.int8 import BLOCK, CodeProduct
 from tessera_core._utils.softmax import softmax
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import HeadError
-from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head, percent
+from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head, as_temperature, percent
 from tessera_core.heads.registry import HEADS, make_head
 from tessera_core.heads.training import ClassWeight, require_two
 from tessera_core.raster import valid_scales
@@ -266,7 +266,7 @@ class HierarchicalHead(Head):
             head = make_head(self.head, **self._options())
             head.classes_, head.n_features_in_, head.n_ignored_ = own.pop("classes"), self.n_features_in_, 0
             head._restore(own)
-            head._temperature = float(temperature)
+            head._temperature = as_temperature(temperature)
             heads[ROOT if n == OLD_ROOT and n not in nodes else n] = head
         self._settle(nodes, heads)
 

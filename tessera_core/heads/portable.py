@@ -275,7 +275,8 @@ def _layers(head: Head | RegressionHead) -> tuple[tuple[Layer, ...], float]:
     ]
     scaling = state.header.get("temperature", {"value": 1.0, "wrapped": False})
     if scaling["wrapped"]:
-        layers[-1] = tuple((part / np.float32(scaling["value"])).astype(np.float32) for part in layers[-1])
+        left = np.float32(scaling["left"])
+        layers[-1] = tuple((part / left).astype(np.float32) for part in layers[-1])
     return tuple((weight, bias) for weight, bias in layers), head.applied_temperature_
 
 

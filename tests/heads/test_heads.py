@@ -18,6 +18,8 @@ from tessera_core._utils.int8 import kernels
 from tessera_core.errors import Cancelled, HeadError
 from tessera_core.grid import Grid
 from tessera_core.heads import HEADS, ClassMap, Scene, load_head, make_head, predict_raster, save_head
+from tessera_core.heads.portable import PortableHead
+from tessera_core.heads.registry import head_from_state
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, dequantise
 from tests.factories import quantised
@@ -156,12 +158,28 @@ def test_a_softened_head_is_saved_softened(name, neighbourhood, tmp_path):
     np.testing.assert_array_equal(again.confidence, soft.confidence)
     np.testing.assert_array_equal(again.classes, plain.classes)
     assert soft.confidence.mean() < plain.confidence.mean() - 1
+    # One that had its temperature in its weights, as files until 2026 and JSON have, may be softened once more.
+    if neighbourhood == 1 and name in ("ridge", "logistic", "prototype"):
+        carried = PortableHead.of(softer, {}, Provenance(dim=24)).head()
+        more = load_head(save_head(tmp_path / "m.safetensors", carried.temperature_scaled(1.5), {}, Provenance())).head
+        assert more.applied_temperature_ == 4.5
+        sure = predict_raster(head.temperature_scaled(4.5), raster).confidence
+        np.testing.assert_allclose(predict_raster(more, raster).confidence.astype(int), sure, atol=1)
     # A head that was not softened is saved as it always was, and so are files from before still read.
     path = save_head(tmp_path / "p.safetensors", head, {}, Provenance())
     with safe_open(path, framework="numpy") as file:
         assert "temperature" not in json.loads(file.metadata()["tessera"])
     assert load_head(path).head.applied_temperature_ == 1.0
     assert head.fit_at(raster, rows, cols, y[:60]).applied_temperature_ == 1.0
+
+
+@pytest.mark.parametrize("left", [0, -1.0, float("nan"), float("inf"), "2", None])
+def test_a_file_that_softens_by_no_number_is_refused(left):
+    _, _, x, y = world()
+    state = make_head("ridge").fit(x[:60], y[:60]).temperature_scaled(2.0).state()
+    state.header["temperature"]["left"] = left
+    with pytest.raises(HeadError, match="positive number"):
+        head_from_state(state)
 
 
 @pytest.mark.parametrize("kernel", kernels())
