@@ -184,7 +184,10 @@ def sentence(weights: NDArray[np.floating], names: Sequence[str]) -> str:
     if len(names) == 2:
         full, less = (names[percent.index(one)] for one in (100, min(percent)))
         part = min(percent)
-        return f"Joining helps: your labels are told apart best with {full} counting fully and {less} counting {part:.0f} % of that."
+        return (
+            f"Joining helps: your labels are told apart best with {full} counting fully and {less} counting "
+            f"{part:.0f} % of that."
+        )
     told = "; ".join(f"{name} {one} %" for name, one in zip(names, percent, strict=True))
     return f"Joining helps: your labels are told apart best when the parts count so much: {told}."
 
