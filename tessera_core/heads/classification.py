@@ -214,16 +214,16 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
             self._temperature = as_temperature(scaling.get("left", scaling["value"]))
 
 
-def as_temperature(value: Any) -> float:
+def as_temperature(temperature: Any) -> float:
     """A number that probabilities can be softened by.
 
     Raises:
         HeadError: it is none.
     """
     # Its inverse has to be a number of the kernels' as well.
-    if isinstance(value, (int, float, np.number)) and SMALLEST_TEMPERATURE <= value <= 1 / SMALLEST_TEMPERATURE:
-        return float(value)
-    raise HeadError(f"A temperature must be a positive number, not {value!r}.")
+    if isinstance(temperature, (int, float, np.number)) and SMALLEST_TEMPERATURE <= temperature <= 1 / SMALLEST_TEMPERATURE:
+        return float(temperature)
+    raise HeadError(f"A temperature must be a positive number, not {temperature!r}.")
 
 
 def whole_or_named(y: NDArray[Any]) -> NDArray[Any]:
