@@ -19,18 +19,28 @@ if TYPE_CHECKING:
     from tessera_core.project.library import Identified
 
 
+# Streamlit makes a link of an address even where its signs are escaped; an invisible sign (a word joiner) parts it.
+_BARE = re.compile(r"https?(?=:)|www(?=\.)|\S(?=@)", re.IGNORECASE)
+
+
 def escape(text: str) -> str:
     """Text of a person's own as Markdown that shows it as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$:^])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$:^&])", r"\\\1", _no_address(" ".join(text.split())))
+
+
+def _no_address(text: str) -> str:
+    return _BARE.sub("\\g<0>\u2060", text)
 
 
 def plain(text: str) -> str:
     """A sentence of the program as Markdown: names of anybody in it are no link, no picture and no formula.
 
-    >>> plain("There is no class '![](http://a.example/b.png)'.")
-    "There is no class '!\\\\[\\\\](http://a.example/b.png)'."
+    >>> plain("There is no class '![](b.png)'.")
+    "There is no class '!\\\\[\\\\](b.png)'."
+    >>> ascii(plain("There is no class 'www.a.example'."))
+    '"There is no class \\'www\\\\u2060.a.example\\'."'
     """
-    return re.sub(r"([\\\[\]<$`])", r"\\\1", text)
+    return re.sub(r"([\\\[\]<$`&])", r"\\\1", _no_address(text))
 
 
 def told(error: BaseException) -> str:

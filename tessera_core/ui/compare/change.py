@@ -208,7 +208,7 @@ def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: fl
     else:
         st.caption(t("Nothing here differs more than unchanged ground does."))
     if found.power is not None:
-        st.caption(relay(found.power.sentence(rate)))
+        st.caption(humanize.plain(relay(found.power.sentence(rate))))
     st.markdown(_shift_sentence(context, layer))
     if other_months(context.first, context.last):
         st.warning(

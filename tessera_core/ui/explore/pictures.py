@@ -148,7 +148,7 @@ def panel(context: ExploreContext) -> None:
     )
     if (depth := context.scene.depth) is not None and depth.pixels:
         st.caption(
-            " ".join(relay(sentence) for sentence in depth.sentences)
+            " ".join(humanize.plain(relay(sentence)) for sentence in depth.sentences)
             + " "
             + t("Where that is, the layers of the map show: how often and in how many months each place was seen.")
         )

@@ -54,7 +54,7 @@ def page() -> None:
     with files:
         st.header(t("The map"))
         if made.left_out is not None:
-            st.caption(relay(made.left_out.sentence))
+            st.caption(humanize.plain(relay(made.left_out.sentence)))
         with st.container(key="export_map_files"):
             for item in _map_items(project, product, made, scene, stem_of(project, year)):
                 row(noting(item, project))

@@ -191,7 +191,7 @@ def _season(year: int | str, latitude: float | None, place: DeltaGenerator) -> W
     """The part of a year that is wanted, told with its dates and with what fewer months cost."""
     if not isinstance(year, int):
         named = season_window("last12", None, latitude or _ANYWHERE)
-        st.caption(relay(named.sentence))
+        st.caption(humanize.plain(relay(named.sentence)))
         return named.window
     # Before a region is chosen, those of the north between the tropics and the pole; dates follow when it is.
     seasons: list[Season | None] = [None, *seasons_at(_ANYWHERE if latitude is None else latitude)]
@@ -216,7 +216,7 @@ def _season(year: int | str, latitude: float | None, place: DeltaGenerator) -> W
         return None
     named = season_window(season, year, latitude)
     first, *rest = named.sentences
-    st.caption(relay(first))
+    st.caption(humanize.plain(relay(first)))
     _cost_of_months(rest)
     return named.window
 

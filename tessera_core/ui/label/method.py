@@ -12,6 +12,7 @@ from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.session.reading import is_instant
+from tessera_core.ui import humanize
 from tessera_core.ui.scene import OpenScene
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _comparison(project: Project, scene: OpenScene) -> None:
             st.session_state[key] = state, compare_heads(samples).sentence
     known, sentence = st.session_state.get(key, (None, ""))
     if known == state:
-        st.caption(relay(sentence))
+        st.caption(humanize.plain(relay(sentence)))
 
 
 def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
@@ -72,7 +73,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     if about:
         st.caption(f"{about[0].upper()}{about[1:]}")
     for told in session.live.told(project.log, choice) if ready else ():
-        st.caption(relay(told))
+        st.caption(humanize.plain(relay(told)))
     if ready and choice.name in ("prototype", "logistic"):
         _comparison(project, scene)
     if choice.name != "unet":

@@ -38,7 +38,11 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     score = insight.score
     if not ready or score is None:
         first = t("Label two places of two classes each, then the map is checked here.")
-        st.caption(t("The map is being checked…") if ready and insight.pending else relay(insight.problem) or first)
+        st.caption(
+            t("The map is being checked…")
+            if ready and insight.pending
+            else humanize.plain(relay(insight.problem)) or first
+        )
         return
     label_card(insight.card)
     if score.accuracy is None or score.interval is None:
@@ -149,4 +153,9 @@ def _curve(project: Project, scene: OpenScene) -> None:
     if done is None:
         return
     charts.show(charts.curve_figure(done.labels, done.macro_f1, done.spread), t("Score by labels of each class"))
-    st.caption(t("{sentence} The band shows how much it varied between repeated draws.", sentence=relay(done.sentence)))
+    st.caption(
+        t(
+            "{sentence} The band shows how much it varied between repeated draws.",
+            sentence=humanize.plain(relay(done.sentence)),
+        )
+    )

@@ -237,7 +237,7 @@ def _coverage_card(
         )
         if cover.depth is not None:
             # What the publisher's list of tiles says, before a single pixel is read.
-            st.caption(" ".join(relay(sentence) for sentence in cover.depth.sentences))
+            st.caption(" ".join(humanize.plain(relay(sentence)) for sentence in cover.depth.sentences))
         if none:
             st.warning(
                 t("Of {years} there is nothing here", years=humanize.years(none))

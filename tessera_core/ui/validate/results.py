@@ -38,7 +38,7 @@ def results(project: Project, scene: OpenScene, current: Validation, classes: ND
         steps.take(project, steps.CHECK)
     st.header(t("What follows so far"))
     for sentence in validate.taught_sentences(project, current):
-        st.warning(relay(sentence), icon=":material/school:")
+        st.warning(humanize.plain(relay(sentence)), icon=":material/school:")
     try:
         found = assessed(current)
     except LabelError:
