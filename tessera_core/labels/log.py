@@ -356,6 +356,7 @@ class LabelLog:
     def _replay(self, event: Mapping[str, Any]) -> None:
         moment = event.get("t")
         when = float(moment) if isinstance(moment, int | float) else None
+        event = self._state.told_apart(event)
         delta = self._state.delta(event)
         self._changes += len(delta.labels)
         if self._changes > MAX_CHANGES:

@@ -7,12 +7,15 @@ event cost, not a replay.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tessera_core.errors import LabelError
-from tessera_core.labels.model import Label, LabelClass, clean_name, with_class
+from tessera_core.labels.model import MAX_CLASS_ID, Label, LabelClass, clean_name, with_class
+
+# What reading makes of half of a letter.
+_HALF = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,39 @@ class LabelState:
         if make is None:
             raise LabelError(f"{str(event.get('do'))[:40]!r} is not an event of this version's label log.")
         return make(self, event, decoded)
+
+    def told_apart(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An event of a file, with a number on the name of a class that only half of a letter told from another.
+
+        Reading makes U+FFFD of each half, so that two names may come out as one; the second class and its labels are kept.
+        """
+        kind = event.get("do")
+        if kind == "edit_class":
+            return self._numbered(event, event.get("id"), ())
+        if kind == "add_class":
+            value = event["class"]
+            new = self._numbered(value, value.get("id"), ())
+            return event if new is value else {**event, "class": new}
+        if kind != "import" or len(event["classes"]) > MAX_CLASS_ID:
+            return event
+        classes: list[Mapping[str, Any]] = []
+        for value in event["classes"]:
+            classes.append(self._numbered(value, value.get("id"), classes))
+        return {**event, "classes": classes}
+
+    def _numbered(
+        self, value: Mapping[str, Any], class_id: object, beside: Sequence[Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
+        name = value.get("name")
+        if not isinstance(name, str) or _HALF not in name:
+            return value
+        taken = {c.name.casefold() for c in self.classes.values() if c.id != class_id}
+        taken |= {clean_name(other["name"]).casefold() for other in beside}
+        free, number = clean_name(name), 1
+        while free.casefold() in taken:
+            number += 1
+            free = f"{clean_name(name, 70)} {number}"
+        return value if number == 1 else {**value, "name": free}
 
     def commit(self, event: Mapping[str, Any], delta: Delta, when: float | None) -> None:
         """Apply what :meth:`delta` said of an event, which happened then (seconds since 1970)."""

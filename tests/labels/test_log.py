@@ -336,6 +336,27 @@ def test_a_hostile_line_is_left_out_with_a_note_and_the_rest_is_kept(log, path, 
     assert len(LabelLog(path).labels) == 2
 
 
+@pytest.mark.parametrize("imported", [False, True])
+def test_classes_that_only_half_of_a_letter_told_apart_stay_two(path, imported):
+    """Reading makes one sign of every half; the second class was refused then, and its labels left out."""
+    classes = [{"id": n, "name": "Wood " + "\ud83d\ud83c"[n - 1], "color": f"#00000{n}"} for n in (1, 2)]
+    lines = [{"do": "import", "classes": classes, "labels": []}]
+    lines = lines if imported else [{"do": "add_class", "class": value} for value in classes]
+    lines += [{"do": "add", "label": {"id": f"l{n}", "class_id": n, "kind": "point", "xy": [[n, n]]}} for n in (1, 2)]
+    lines += [{"do": "add_class", "class": {"id": 3, "name": "Fen", "color": "#000003"}}]
+    lines += [
+        {"do": "edit_class", "id": 3, "name": "WOOD \ud83e"},
+        {"do": "edit_class", "id": 3, "name": "WOOD \ud83e"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in [{"format": "tessera-labels/1"}, *lines]))
+    log = LabelLog(path)
+    assert ([c.name for c in log.classes], log.notes) == (["Wood \ufffd", "Wood \ufffd 2", "WOOD \ufffd 3"], [])
+    assert log.counts == {1: 1, 2: 1, 3: 0}
+    assert state(LabelLog(path)) == state(log)
+    with pytest.raises(LabelError, match="already a class"):
+        log.add_class("Wood \ufffd")
+
+
 def test_two_tabs_lose_nothing(path):
     first, second = LabelLog(path), LabelLog(path)
     wood = first.add_class("Wood")
