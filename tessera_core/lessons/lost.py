@@ -72,6 +72,9 @@ def _lost(project: Project, year: int | None) -> tuple[Lost, ...]:
     painted = label_pixels(labels, grid)
     covered = np.bincount(painted.label_index, minlength=len(labels)) == 0
     tops = painted.rows.astype(np.int64) * grid.width + painted.cols
+    # The pixels of a label lie together, so none is looked for among those of all others.
+    begins = np.flatnonzero(np.diff(owners, prepend=-1))
+    ranges = dict(zip(owners[begins].tolist(), zip(begins, [*begins[1:], len(owners)], strict=True), strict=True))
     found = []
     for number in np.flatnonzero(empty | covered).tolist():
         label = labels[number]
@@ -80,7 +83,7 @@ def _lost(project: Project, year: int | None) -> tuple[Lost, ...]:
         if empty[number]:
             found.append(Lost(number, label.class_id, NO_DATA, 0, number))
             continue
-        numbers = _above(flat[owners == number], tops, painted.label_index)
+        numbers = _above(flat[slice(*ranges[number])], tops, painted.label_index)
         above = [labels[n] for n in numbers if n >= 0]
         others = [one.class_id for one in above if one.class_id != label.class_id]
         since = max(number, *numbers)
