@@ -22,7 +22,7 @@ class Facts:
 
     Attributes:
         labels: class name as it is spelt, casefolded -> how many labels it has that teach something.
-        labels_before: labels that there were when the step began.
+        labels_before: labels that counted when the step began.
         corrected: labels under later ones of another class: none of ``labels``, but made.
         years: how many years have embeddings.
         series: how many of them have satellite data.

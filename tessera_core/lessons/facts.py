@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tessera_core.language import t
 from tessera_core.lessons.checks import Facts
 from tessera_core.lessons.lost import COVERED, NO_DATA, TWICE, Lost, lost_labels
@@ -32,7 +34,7 @@ def facts_of(project: Project, lesson: Lesson, progress: LessonProgress) -> Fact
                 places, answers = len(known.sample), known.seen
     return Facts(
         labels=labels,
-        labels_before=progress.labels,
+        labels_before=_counted_before(project, lost, progress.labels),
         corrected=sum(label.why == COVERED for label in lost),
         years=len(project.years),
         series=sum(reference.dpixels is not None for reference in project.embeddings.values()),
@@ -47,8 +49,20 @@ def facts_of(project: Project, lesson: Lesson, progress: LessonProgress) -> Fact
 
 
 def label_count(project: Project) -> int:
-    """Labels that were made and teach something, or did until they were corrected by later ones."""
-    return sum(project.log.counts.values()) - sum(label.why != COVERED for label in lost_labels(project))
+    """All labels that were made, erased ground and those that teach nothing among them: what a step notes as it begins."""
+    return len(project.log.labels)
+
+
+def _counted_before(project: Project, lost: Sequence[Lost], made: int) -> int:
+    """How many of the first labels counted before others were made.
+
+    The number itself is not kept: what counts is one rule for both sides, also in projects that noted theirs under another.
+    """
+    there = sum(label.kind != "erase" for label in project.log.labels[:made])
+    empty = sum(one.number < made for one in lost if one.why == NO_DATA)
+    # Of those on one square the last counts, which was another one where a further click came later.
+    twice = [one.since for one in lost if one.why == TWICE and one.number < made]
+    return there - empty - len(twice) + len({since for since in twice if since >= made})
 
 
 def lost_sentence(project: Project, lesson: Lesson, step: Step, made_before: int) -> str:
@@ -58,7 +72,7 @@ def lost_sentence(project: Project, lesson: Lesson, step: Step, made_before: int
         project: the open one.
         lesson: whose step it is.
         step: that is shown.
-        made_before: labels that there were when it began.
+        made_before: :func:`label_count` when it began.
     """
     parts = [] if step.check is None else list(step.check.walk())
     wanted = {part.value["class"] for part in parts if part.name == "labels_at_least" and isinstance(part.value, dict)}
@@ -68,13 +82,19 @@ def lost_sentence(project: Project, lesson: Lesson, step: Step, made_before: int
     for lost in sorted(lost_labels(project), key=lambda one: -one.since):
         name = names.get(lost.class_id, "")
         mine = name.casefold() in spelt
-        new = added and lost.number >= made_before and lost.why != COVERED
+        new = added and lost.since >= made_before and lost.why != COVERED
         if (mine or new) and (lost.why != COVERED or lost.by):
-            return _said(lost, name, names.get(lost.by, ""))
+            return _said(lost, name, names.get(lost.by, ""), lost.since + 1 == label_count(project))
     return ""
 
 
-def _said(lost: Lost, name: str, other: str) -> str:
+def _said(lost: Lost, name: str, other: str, last: bool) -> str:
+    """Undo is advised only where it takes back the label that is at fault, the ``last`` one: else a good one would go."""
+    if lost.why == NO_DATA and not last:
+        return t(
+            "A label of {name} lies where there is no data: it teaches nothing and does not count. Click another place.",
+            name=name,
+        )
     if lost.why == NO_DATA:
         return t(
             "A label of {name} lies where there is no data: it teaches nothing and does not count. Undo it (the arrow "
@@ -85,6 +105,12 @@ def _said(lost: Lost, name: str, other: str) -> str:
         return t(
             "Two labels of {name} lie on the same square: they count as one. Click another place, far from those.",
             name=name,
+        )
+    if not last:
+        return t(
+            "A label of {name} lies under a later one of {other}, so it no longer counts. Click another place of {name}.",
+            name=name,
+            other=other,
         )
     return t(
         "A label of {name} lies under a later one of {other}, so it no longer counts. Undo the later one (the arrow "

@@ -20,7 +20,7 @@ MAX_EVENTS = 200
 
 
 def begin(lesson: Lesson, labels: int = 0) -> LessonProgress:
-    """The lesson from its first step; ``labels`` are there already."""
+    """The lesson from its first step; ``labels`` were made already, erasures among them."""
     return LessonProgress(lesson=lesson.id, step=lesson.steps[0].id, labels=labels)
 
 
@@ -109,7 +109,7 @@ def forward(lesson: Lesson, progress: LessonProgress, step_id: str, labels: int,
         lesson: whose steps.
         progress: until now.
         step_id: the step that is left.
-        labels: that there are now.
+        labels: how many have been made until now, erasures among them.
         skip: leave its task open.
     """
     here = place(lesson, progress)

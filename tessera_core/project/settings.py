@@ -78,7 +78,7 @@ class LessonProgress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         answers: step -> position of the choice that was made last.
         first: step -> position of the choice that was made first.
         events: what the learner did, such as ``"used:label.map"``.
-        labels: how many labels there were when the step that is shown was met first.
+        labels: how many labels had been made, erasures among them, when the step that is shown was met first.
         left: whether the lesson was put away.
     """
 

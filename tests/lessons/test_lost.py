@@ -47,8 +47,9 @@ def test_what_is_lost_and_why(project: Project) -> None:
         Lost(3, 1, COVERED, 2, 4),
         Lost(5, 1, COVERED, 0, 5),
     )
-    # Seven clicks of a class and a stroke were made; of two nothing was ever to be learnt.
-    assert label_count(project) == sum(project.log.counts.values()) - 2
+    # Seven clicks of a class and two strokes were made; of two nothing was ever to be learnt.
+    assert label_count(project) == 9
+    assert facts_of(project, LESSON, progress.begin(LESSON, 9)).labels_before == sum(project.log.counts.values()) - 2
     for _ in range(3):
         project.log.undo()
     project.log.undo()
@@ -79,9 +80,40 @@ def test_a_step_waits_for_labels_that_teach_and_says_what_became_of_the_others(p
     met, said = now()
     assert not met
     assert "lies under a later one of Wood" in said
+    assert "Undo the later one" in said
     click(project, 1, 14, 2)
+    # Undo would take away the good one now.
+    assert now()[1].endswith("no longer counts. Click another place of Water.")
     click(project, 1, 10, 16)
     assert now()[0]
+
+
+@pytest.mark.parametrize("erased", [False, True])
+def test_only_what_happens_in_a_step_is_told_and_counted_in_it(project: Project, erased: bool) -> None:
+    for row in (6, 7, 7, 8):
+        click(project, 1, row, 3)
+    if erased:
+        click(project, None, 19, 19, "erase", 5.0)
+    click(project, 1, 1, 1)
+    known = progress.jump(LESSON, progress.begin(LESSON), "next", label_count(project))
+    step = LESSON.step("next")
+    assert step is not None
+
+    def now() -> tuple[int, str]:
+        facts = facts_of(project, LESSON, known)
+        added = facts.labels_now + facts.corrected - facts.labels_before
+        return added, lost_sentence(project, LESSON, step, known.labels)
+
+    assert now() == (0, "")
+    click(project, 1, 7, 3)
+    assert now()[0] == 0
+    assert "same square" in now()[1]
+    click(project, 1, 2, 2)
+    assert now()[0] == 0
+    assert "or Z" in now()[1]
+    click(project, 2, 12, 12)
+    assert now()[0] == 1
+    assert now()[1].endswith("does not count. Click another place.")
 
 
 def test_a_correction_counts_as_a_label_that_was_added(project: Project) -> None:
