@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.crossfit import GROUND, HeldOut, effective_sample_size
 from tessera_core.assess.splits import BLOCK_PX
 from tessera_core.errors import Cancelled, LabelError
@@ -173,16 +174,17 @@ def expected_error(table: tuple[ReliabilityBin, ...]) -> float:
 def _sentence(
     proba: Reals, targets: NDArray[np.intp], weight: NDArray[np.float64], ece: list[float], temperature: float
 ) -> str:
-    sure = float(weight @ proba.max(axis=1) / weight.sum())
-    right = float(weight @ (proba.argmax(axis=1) == targets) / weight.sum())
-    mood = "The map is too sure of itself" if sure > right else "The map is more careful than it need be"
-    first = f"{mood}: {100 * sure:.0f} % confident on average where {100 * right:.0f} % is right."
-    if abs(sure - right) < 0.02:
-        first = f"The map is as sure as it should be: {100 * sure:.0f} % confident on average where {100 * right:.0f} % is right."
+    confidence = float(weight @ proba.max(axis=1) / weight.sum())
+    accuracy = float(weight @ (proba.argmax(axis=1) == targets) / weight.sum())
+    sure, right = percent(confidence), percent(accuracy)
+    mood = "The map is too sure of itself" if confidence > accuracy else "The map is more careful than it need be"
+    first = f"{mood}: {sure} % confident on average where {right} % is right."
+    if abs(confidence - accuracy) < 0.02:
+        first = f"The map is as sure as it should be: {sure} % confident on average where {right} % is right."
     if weight.sum() < FEW_PLACES:
         known = f"That is known from {weight.sum():.0f} places, which hardly tell it."
         first = f"{first} {known}"
-    if sure - right > OVERCONFIDENT:
+    if confidence - accuracy > OVERCONFIDENT:
         first = f"Do not trust its confidence. {first} On ground unlike your labels it guesses; label more places of each class."
     if temperature == 1:
         return (

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.crossfit import spatial_folds, thin
 from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.errors import Cancelled, LabelError
@@ -39,9 +40,10 @@ class PostProcessingScore:
             if abs(points) >= 0.05
             else "no difference"
         )
+        before, after, changed = percent(self.before, 1), percent(self.after, 1), percent(self.changed, 1)
         return (
-            f"Right at {100 * self.before:.1f} % of {self.n_labels} held-out labels before, {100 * self.after:.1f} % after: "
-            f"{verdict}. {100 * self.changed:.1f} % of the map changed."
+            f"Right at {before} % of {self.n_labels} held-out labels before, {after} % after: "
+            f"{verdict}. {changed} % of the map changed."
         )
 
 

@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tessera_core._utils.percents import percent
 from tessera_core.cli.paths import TIFF, Input, Output, sidecars
 from tessera_core.cli.shares import (
     add_one_cog_option,
@@ -232,7 +233,7 @@ def report(result: dict[str, Any]) -> str:
     shift = 100 * result["scene_shift"]["share_of_difference"]
     return "\n".join(
         (
-            f"{Path(result['out'])}: {100 * result['changed_share']:.2f} % of the region{area} changed between {years}, with up "
+            f"{Path(result['out'])}: {percent(result['changed_share'], 2)} % of the region{area} changed between {years}, with up "
             f"to {100 * result['rate']:g} % false alarms.",
             *([result["power"]["sentence"]] if result["power"] else []),
             f"{shift:.0f} % of the difference on unchanged ground was a shift of the whole scene; it is not counted.",
@@ -256,7 +257,7 @@ def _told_by_tile(result: dict[str, Any]) -> str:
         area = f" ({result['changed_hectares']:,.1f} ha)" if result["changed_hectares"] is not None else ""
         years = " and ".join(str(year) for year in result["years"])
         lines.append(
-            f"{result['tiles']} tiles in {result['out']}: {100 * result['changed_share']:.2f} %{area} changed between {years}, "
+            f"{result['tiles']} tiles in {result['out']}: {percent(result['changed_share'], 2)} %{area} changed between {years}, "
             f"with up to {100 * result['rate']:g} % false alarms over all of them."
         )
     return "\n".join([*lines, *result["maps"], *told_of_one_cog(result), *left_out_lines(result)])

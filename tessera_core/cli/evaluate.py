@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from tessera_core._utils.percents import percent
 from tessera_core.cli.head_options import (
     LABEL_PATHS,
     LABELS_HELP,
@@ -292,7 +293,7 @@ def report(result: dict[str, Any]) -> str:
     lines += [
         f"{result['head']} on {result['dataset']}, {_held_out(result)}: trained on {result['n_train']}, "
         f"tested on {result['n_test']} pixels.",
-        f"macro-F1 {result['macro_f1']:.3f}{spread}, {100 * result['pixel_accuracy']:.1f} % of the pixels right",
+        f"macro-F1 {result['macro_f1']:.3f}{spread}, {percent(result['pixel_accuracy'], 1)} % of the pixels right",
     ]
     if "naive" in result:
         lines.append(f"A random split would have claimed macro-F1 {result['naive']['macro_f1']:.3f}.")

@@ -26,7 +26,7 @@ import numpy as np
 from tessera_core._utils.atomic import write_text
 from tessera_core.errors import ExportError
 from tessera_core.export.product import ClassArea, Product
-from tessera_core.language import ENGLISH, LANGUAGES, current, later, numeral, phrases, relay, t
+from tessera_core.language import ENGLISH, LANGUAGES, current, later, numeral, percentage, phrases, relay, t
 from tessera_core.periods import written
 from tessera_core.provenance import SOFTWARE
 from tessera_core.render.colormap import hexes
@@ -228,7 +228,7 @@ def _legend(areas: Sequence[ClassArea], product: Product) -> str:
 
 def _area(area: ClassArea) -> str:
     size = f"{numeral(area.pixels, ',')} px" if area.hectares is None else f"{numeral(area.hectares, ',.1f')} ha"
-    return f"{size}, {numeral(100 * area.share, '.1f')} %"
+    return f"{size}, {percentage(area.share, 1)} %"
 
 
 def _about(product: Product, online: Sequence[Mapping[str, Any]]) -> str:

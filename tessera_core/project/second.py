@@ -136,9 +136,10 @@ def sentences(current: Validation) -> list[str]:
     pairs = agreed(current)
     if pairs is None:
         return []
+    quantity, allocation = percent(pairs.quantity), percent(pairs.allocation)
     lines = [
         f"Two people or more answered {pairs.places} places; at {pairs.agreed} they said the same. Of the pairs "
-        f"{100 * pairs.quantity:.0f} % differ in how often a class is said, {100 * pairs.allocation:.0f} % in where."
+        f"{quantity} % differ in how often a class is said, {allocation} % in where."
     ]
     if open_ := differing(current):
         lines.append(f"Not settled: {', '.join(str(k + 1) for k in open_)}. Until then the first answer counts.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from tessera_core.language import ENGLISH, current, numeral, t
+from tessera_core.language import ENGLISH, current, numeral, percentage, t
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -69,6 +69,9 @@ def _writer(form: str | None) -> Callable[[float], str]:
             whole = float(value).is_integer()
             places = 0 if whole else max(0, _DIGITS - 1 - math.floor(math.log10(abs(value))))
             return numeral(round(value, places), f",.{places}f")
-        return numeral(value, f",.{found[1]}f") + found[2].replace("%%", "%")
+        unit = found[2].replace("%%", "%")
+        # A share: what is not nothing is not written as 0, and what is not all not as 100.
+        text = percentage(value / 100, int(found[1])) if "%" in unit else numeral(value, f",.{found[1]}f")
+        return text + unit
 
     return write

@@ -524,8 +524,8 @@ def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table
             "said, {allocation} % in where. Settled afterwards: {settled}; left open: {open}.",
             doubled=found.doubled,
             agreed=found.agreed,
-            quantity=numeral(100 * found.quantity, ".0f"),
-            allocation=numeral(100 * found.allocation, ".0f"),
+            quantity=percentage(found.quantity),
+            allocation=percentage(found.allocation),
             settled=found.settled,
             open=found.open,
         )
@@ -551,7 +551,7 @@ def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table
             wrong=wrong,
             percent=_percent(found.overall),
             without=_percent(validation.overall),
-            added=numeral(100 * found.added, ".0f"),
+            added=percentage(found.added),
         )
     )
     yield Table(
@@ -606,7 +606,7 @@ def _caveats(report: Report) -> Iterator[Line]:
     yield from (Line(f"{relay(said)} {relay(advice)}") for said, advice in report.labels.mind)
     sure = report.confidence
     if sure is not None:
-        below = numeral(100 * sure.below_half, ".0f")
+        below = percentage(sure.below_half)
         yield Line(
             t(
                 "The map is at least {median} % sure of half of its area, and less than half sure of {value} % "
@@ -720,7 +720,7 @@ def methods(report: Report) -> str:
                 "With interpreter error estimated by the latent class model of Dawid and Skene (1979) and its "
                 "uncertainty added (Louis 1982; Zou and Donner 2008), overall accuracy is {percent}.",
                 doubled=two.doubled,
-                value=numeral(100 * (two.quantity + two.allocation), ".0f"),
+                value=percentage(two.quantity + two.allocation),
                 percent=_percent(two.overall),
             )
         )
