@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tessera_core._utils.partial import Failure, left_out_lines
-from tessera_core._utils.percents import percent
 from tessera_core.areas import square_kilometres
 from tessera_core.cli.paths import matching
 from tessera_core.errors import InputError
@@ -99,7 +98,7 @@ def describe(name: str) -> list[Item]:
 def _folder(path: Path) -> list[Item]:
     from tessera_core.dpixels.tile import find_tiles
     from tessera_core.errors import TileError
-    from tessera_core.project.map_notes import holds_maps
+    from tessera_core.project.map_notes import find_notes, holds_maps
     from tessera_core.project.project import Project
     from tessera_core.sources.local.open import find_pieces
 
@@ -125,10 +124,18 @@ def _folder(path: Path) -> list[Item]:
             items.append(_piece(piece))
         except InputError as error:
             damaged.append(Failure(str(piece.path), str(error)))
+    maps: set[str] = set()
     if not items and holds_maps(path):
-        return [_map_folder(path)]
+        try:
+            items.append(_map_folder(path))
+            maps = {note.stem for note in find_notes(path)}
+        except InputError as error:
+            # Its files are listed one by one.
+            damaged.append(Failure(str(path), str(error)))
     known = {Path(item["path"]).resolve() for item in items}
     for file in sorted(path.iterdir()):
+        if file.suffix == ".tif" and maps & {file.stem, file.stem.rpartition("_")[0]}:
+            continue
         kind = _KINDS.get(file.suffix.lower())
         if (
             not file.is_file()
@@ -338,7 +345,7 @@ def _piece(piece: Piece) -> Item:
     text = [
         f"{described.what} of {height} x {width} pixels in {provenance.dim} dimensions{described.form}, "
         f"{dataset_of(provenance)}{f', {provenance.year}' if provenance.year else ''}{where}.",
-        *(f"{percent(share, 1)} % of the pixels have data." for share in valid.values()),
+        *(f"{100 * share:.1f} % of the pixels have data." for share in valid.values()),
         *(depth.sentences if depth is not None else ()),
         *_kept_facts(provenance),
         *([described.note] if described.note else []),

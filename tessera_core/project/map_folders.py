@@ -1,12 +1,14 @@
 """A folder of maps made tile by tile, looked at as one: its tiles, what each class covers, and pictures where they lie on Earth.
 
-Read are the notes beside the tiles, which say what each covers, and of the tiles' pixels no more than a picture needs, however many
-tiles there are. The virtual rasters beside them are for other programs; here no file says which other is opened.
+Read are the notes beside the tiles, which say what each covers, the names of classes in every tile's file, and of the tiles' pixels
+no more than a picture needs, however many tiles there are. The virtual rasters beside them are for other programs; here no file
+says which other is opened.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +21,10 @@ from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 
 from tessera_core._utils.partial import Failure
+from tessera_core._utils.percents import percent
 from tessera_core.areas import CAVEAT, MappedArea, hectares
 from tessera_core.errors import Cancelled, InputError, RasterError, TesseraError
-from tessera_core.gate import open_raster, raster_errors
+from tessera_core.gate import open_raster, raster_errors, whole_letters
 from tessera_core.grid import Grid, transformer
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.importing import parse_color
@@ -40,6 +43,8 @@ READ_PIXELS, TILE_PIXELS = 400_000_000, 1_500_000
 MOST_PICTURES, _LEAST = 24, 100_000
 # Ground that a picture may show besides tiles, in shares of it, before it becomes two.
 _WASTE = 0.5
+# Rows or columns of a GeoTIFF, places in units of any system of the Earth, and sides of a pixel in them.
+_MOST_CELLS, _FARTHEST, _SIDES = 2**31, 1e9, (1e-9, 1e9)
 _KINDS = {CLASSES: "map", CHANGE: "change"}
 
 
@@ -48,7 +53,7 @@ class MapTile:
     """A tile's map.
 
     Attributes:
-        name: of the tile.
+        name: of the tile, as it can be shown.
         file: GeoTIFF, uint8 class ids with 0 for no data.
         grid: of it.
         pixels: class id -> pixels, 0 among them.
@@ -62,7 +67,7 @@ class MapTile:
     hectares: Mapping[int, float | None]
 
     def areas(self) -> dict[int, MappedArea]:
-        """What each class covers; 0 is what has no data, with a share of 0."""
+        """What each class covers; 0 is what has no data, with a share of 0. Shares are those of :meth:`MapFolder.areas`."""
         return _areas([self])
 
 
@@ -75,7 +80,7 @@ class MapFolder:
         kind: ``"map"`` of classes or ``"change"``.
         tiles: by name.
         legend: names and colours of the class ids.
-        failed: tiles whose note or map cannot be read.
+        failed: tiles whose note or map cannot be read, or that call classes otherwise than most do; they count nowhere.
     """
 
     folder: Path
@@ -87,6 +92,7 @@ class MapFolder:
     def areas(self) -> dict[int, MappedArea]:
         """What each class covers of all tiles; 0 is what has no data, with a share of 0.
 
+        Shares are of the hectares, for tiles may have pixels of different sizes; of the pixels where a tile lies nowhere on Earth.
         These are counted pixels: the map's mistakes shift them (:data:`tessera_core.areas.CAVEAT`).
         """
         return _areas(self.tiles)
@@ -105,7 +111,7 @@ class MapFolder:
         for c in self.legend:
             area = areas.get(c.id, MappedArea(0, 0.0, 0.0))
             much = f"{area.pixels:,} pixels" if area.hectares is None else f"{area.hectares:,.1f} ha"
-            told.append(f"{c.name}: {much} ({100 * area.share:.1f} %).")
+            told.append(f"{c.name}: {much} ({percent(area.share, 1)} %).")
         return [*told, CAVEAT]
 
     def at(self, lon: float, lat: float) -> MapTile | None:
@@ -164,36 +170,47 @@ def open_maps(folder: str | Path, *, progress: Progress | None = None, cancelled
     """
     folder = Path(folder)
     tiles: list[MapTile] = []
+    told: list[dict[int, tuple[str, str | None]]] = []
     failed: list[Failure] = []
+    names: set[str] = set()
     kinds: set[str] = set()
     notes = find_notes(folder)
     for number, note in enumerate(notes):
-        _go_on(number, len(notes), note.stem, progress, cancelled)
+        name = _shown(note.stem, names)
+        _go_on(number, len(notes), name, progress, cancelled)
         try:
             found = read_note(note)
         except TesseraError as error:
             # Of a program that leaves other notes we say nothing.
             if note.with_suffix(".tif").is_file():
-                failed.append(Failure(note.stem, str(error)))
+                failed.append(_failure(name, error))
             continue
         if found is None:
             continue
         try:
-            tiles.append(_tile(note, found[1], kind := _KINDS[found[0]]))
-            kinds.add(kind)
-        except (TesseraError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            failed.append(
-                Failure(note.stem, f"{note.name} does not say what the tile's map covers; map the tile again.")
-            )
+            tile = _tile(note, name, found[1], kind := _KINDS[found[0]])
+        except (TesseraError, ProjError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            failed.append(Failure(name, f"{name}.json does not say what the tile's map covers; map the tile again."))
+            continue
+        try:
+            told.append(_named(tile))
+        except TesseraError as error:
+            failed.append(_failure(name, error))
+            continue
+        tiles.append(tile)
+        kinds.add(kind)
+    if len(kinds) > 1:
+        raise InputError(f"{folder.name} holds maps of classes and maps of change; put each into a folder of its own.")
+    legend = _legend(tiles, told)
+    tiles, others = _of_one_legend(tiles, told, legend)
+    failed += others
     if not tiles:
         raise InputError(
             failed[0].why
             if failed
             else f"There are no maps made tile by tile in {folder.name}; choose a folder that 'tessera map --tiles' wrote."
         )
-    if len(kinds) > 1:
-        raise InputError(f"{folder.name} holds maps of classes and maps of change; put each into a folder of its own.")
-    return MapFolder(folder, kinds.pop(), tuple(tiles), _legend(tiles), tuple(failed))
+    return MapFolder(folder, kinds.pop(), tuple(tiles), legend, tuple(sorted(failed)))
 
 
 def draw(maps: MapFolder, *, progress: Progress | None = None, cancelled: Cancel | None = None) -> FolderPictures:
@@ -215,9 +232,9 @@ def draw(maps: MapFolder, *, progress: Progress | None = None, cancelled: Cancel
             _go_on(done, len(maps.tiles), tile.name, progress, cancelled)
             done += 1
             try:
-                taken = mosaic.add(tile, maps.legend, READ_PIXELS - read)
+                taken = mosaic.add(tile, READ_PIXELS - read)
             except TesseraError as error:
-                failed.append(Failure(tile.name, str(error)))
+                failed.append(_failure(tile.name, error))
                 continue
             if not taken:
                 unread.append(tile.name)
@@ -240,30 +257,64 @@ def draw_tile(maps: MapFolder, tile: MapTile) -> Picture | None:
     if not _lies_straight(tile.grid):
         return None
     mosaic = _Mosaic([tile], TILE_PIXELS)
-    if not mosaic.add(tile, maps.legend, READ_PIXELS):
-        raise RasterError(f"{tile.file.name} has more pixels than are read here; open it in a GIS.")
+    if not mosaic.add(tile, READ_PIXELS):
+        raise RasterError(f"{tile.name}.tif has more pixels than are read here; open it in a GIS.")
     return on_earth(mosaic.classes, mosaic.grid, {c.id: c.color for c in maps.legend}, TILE_PIXELS)
 
 
 # -------------------------------------------------------------------- notes
 
 
-def _tile(note: Path, said: Mapping[str, Any], kind: str) -> MapTile:
-    """What a note says; raises where it says it in another way."""
+def _shown(stem: str, taken: set[str]) -> str:
+    """A file's name as it can be shown, each once: bytes that are no letters become U+FFFD."""
+    name = plain = whole_letters(stem)
+    number = 2
+    while name in taken:
+        name, number = f"{plain} ({number})", number + 1
+    taken.add(name)
+    return name
+
+
+def _failure(name: str, error: TesseraError) -> Failure:
+    return Failure(name, whole_letters(str(error)))
+
+
+def _tile(note: Path, name: str, said: Mapping[str, Any], kind: str) -> MapTile:
+    """What a note says; raises where it says it in another way, or says what cannot be."""
     grid = Grid.from_json(said["grid"])
+    _require_possible(grid)
     if kind == "map":
         pixels = {int(i): _amount(n) for i, n in said["classes"].items()}
-        told = {int(i): None if v is None else float(v) for i, v in said["hectares"].items()}
+        # Of a class without pixels older notes say nothing.
+        told = {i: said["hectares"][str(i)] if n else said["hectares"].get(str(i), 0.0) for i, n in pixels.items() if i}
     else:
-        changed = _amount(said["changed"])
-        pixels = {0: math.prod(grid.shape) - _amount(said["pixels"]), 1: said["pixels"] - changed, 2: changed}
-        told = {i: hectares(n, grid) for i, n in pixels.items() if i}
-    known = [v for v in told.values() if v is not None]
-    if not all(0 <= i <= MAX_CLASS_ID for i in pixels) or not all(math.isfinite(v) and v >= 0 for v in known):
+        mapped, changed = _amount(said["pixels"]), _amount(said["changed"])
+        pixels = {0: math.prod(grid.shape) - mapped, 1: mapped - changed, 2: changed}
+        told = {2: said["hectares"]}
+    if not all(0 <= i <= MAX_CLASS_ID and n >= 0 for i, n in pixels.items()):
         raise ValueError
-    if min(pixels.values(), default=0) < 0:
+    if sum(pixels.values()) != math.prod(grid.shape):
         raise ValueError
-    return MapTile(note.stem, note.with_suffix(".tif"), grid, pixels, told)
+    one = hectares(1, grid)
+    covered = {i: None if one is None else n * one for i, n in pixels.items() if i}
+    for i, value in told.items():
+        known = covered[i]
+        if known is None or value is None:
+            if grid.georeferenced and pixels[i]:
+                raise ValueError
+        elif not math.isclose(float(value), known, rel_tol=1e-3, abs_tol=1e-2):
+            raise ValueError
+    return MapTile(name, note.with_suffix(".tif"), grid, pixels, covered)
+
+
+def _require_possible(grid: Grid) -> None:
+    """Raise where no map is so large, so far away, or of such pixels: sums and quotients of them need not be numbers."""
+    t = grid.transform
+    sides = math.hypot(t.a, t.d), math.hypot(t.b, t.e)
+    if max(grid.shape) >= _MOST_CELLS or not all(_SIDES[0] <= side <= _SIDES[1] for side in sides):
+        raise ValueError
+    if not all(abs(place) <= _FARTHEST for place in grid.bounds):
+        raise ValueError
 
 
 def _amount(value: object) -> int:
@@ -281,32 +332,59 @@ def _areas(tiles: Iterable[MapTile]) -> dict[int, MappedArea]:
         for i, value in tile.hectares.items():
             known = covered.get(i, 0.0)
             covered[i] = None if known is None or value is None else known + value
-    mapped = max(sum(n for i, n in pixels.items() if i), 1)
-    return {i: MappedArea(n, n / mapped if i else 0.0, covered.get(i)) for i, n in sorted(pixels.items())}
+    sizes: dict[int, float] = {i: n for i, n in pixels.items() if i}
+    known_sizes = {i: value for i in sizes if (value := covered.get(i)) is not None}
+    if len(known_sizes) == len(sizes):
+        sizes = known_sizes
+    mapped = sum(sizes.values()) or 1
+    return {i: MappedArea(n, sizes[i] / mapped if i else 0.0, covered.get(i)) for i, n in sorted(pixels.items())}
 
 
-def _legend(tiles: Sequence[MapTile]) -> tuple[LabelClass, ...]:
-    """Names and colours of all ids that tiles have, from the tags of as few of them as name all; else their numbers."""
-    wanted = {i for tile in tiles for i in tile.pixels if i}
+def _named(tile: MapTile) -> dict[int, tuple[str, str | None]]:
+    """Name and colour of each class id that a tile's file names.
+
+    Raises:
+        RasterError: it cannot be read, or is another raster than its note says.
+    """
+    with _opened(tile) as file:
+        tags = file.tags(1)
+    names = {i: clean_name(tags.get(f"class_{i}", "")) for i in tile.pixels if i}
+    return {i: (name, parse_color(tags.get(f"class_{i}_color"))) for i, name in names.items() if name}
+
+
+def _legend(tiles: Sequence[MapTile], told: Sequence[Mapping[int, tuple[str, str | None]]]) -> tuple[LabelClass, ...]:
+    """Each id as most of the tiles call it that have pixels of it, the first of them where as many call it otherwise."""
     found: dict[int, LabelClass] = {}
-    tried: set[int] = set()
-    for tile in tiles:
-        if not {i for i, n in tile.pixels.items() if n and i} - found.keys() - tried:
-            continue
-        try:
-            with _opened(tile) as file:
-                tags = file.tags(1)
-        except TesseraError:
-            continue
-        tried |= {i for i, n in tile.pixels.items() if n}
-        for i in wanted - found.keys():
-            name = clean_name(tags.get(f"class_{i}", ""))
-            if name:
-                colour = parse_color(tags.get(f"class_{i}_color")) or color_for(name, found.values(), i)
-                found[i] = LabelClass(i, name, colour)
-    for i in sorted(wanted - found.keys()):
-        found[i] = LabelClass(i, str(i), color_for(str(i), found.values(), i))
-    return tuple(found[i] for i in sorted(found))
+    for i in sorted({i for tile in tiles for i in tile.pixels if i}):
+        # Tiles without a pixel of it are asked where no other names it.
+        votes = [
+            Counter(said[i][0] for tile, said in zip(tiles, told, strict=True) if i in said and tile.pixels[i] >= least)
+            for least in (1, 0)
+        ]
+        name = next((some.most_common(1)[0][0] for some in votes if some), str(i))
+        colour = next((said[i][1] for said in told if i in said and said[i][0] == name), None)
+        found[i] = LabelClass(i, name, colour or color_for(name, found.values(), i))
+    return tuple(found.values())
+
+
+def _of_one_legend(
+    tiles: Sequence[MapTile], told: Sequence[Mapping[int, tuple[str, str | None]]], legend: Sequence[LabelClass]
+) -> tuple[list[MapTile], list[Failure]]:
+    """The tiles whose classes are those of the legend, and the others."""
+    names = {c.id: c.name for c in legend}
+    kept: list[MapTile] = []
+    failed: list[Failure] = []
+    for tile, said in zip(tiles, told, strict=True):
+        other = next((i for i, n in tile.pixels.items() if n and i in said and said[i][0] != names[i]), None)
+        if other is None:
+            kept.append(tile)
+        else:
+            why = (
+                f"{tile.name}.tif calls class {other} {said[other][0]}, other tiles call it {names[other]}; maps of different "
+                "heads belong into folders of their own."
+            )
+            failed.append(Failure(tile.name, why))
+    return kept, failed
 
 
 # ----------------------------------------------------------------- pictures
@@ -320,9 +398,11 @@ def _opened(tile: MapTile) -> Iterator[DatasetReader]:
         RasterError: it cannot be read, or is another raster than its note says.
     """
     with open_raster(tile.file) as file:
-        there = file.transform.almost_equals(tile.grid.transform, 1e-6) and (file.height, file.width) == tile.grid.shape
+        # What lies nowhere on Earth is written without a place.
+        there = tile.grid.crs is None or file.transform.almost_equals(tile.grid.transform, 1e-6)
+        there = there and (file.height, file.width) == tile.grid.shape
         if file.count != 1 or file.dtypes[0] != "uint8" or not there:
-            raise RasterError(f"{tile.file.name} is not the map that {tile.name}.json is about; map the tile again.")
+            raise RasterError(f"{tile.name}.tif is not the map that {tile.name}.json is about; map the tile again.")
         yield file
 
 
@@ -337,11 +417,11 @@ class _Mosaic:
         self.grid = Grid(tiles[0].grid.crs, Affine(self._step[0], 0, west, 0, -self._step[1], north), shape)
         self.classes: NDArray[np.uint8] = np.zeros(shape, np.uint8)
 
-    def add(self, tile: MapTile, legend: Sequence[LabelClass], left: int) -> int:
+    def add(self, tile: MapTile, left: int) -> int:
         """Put a tile in; how many pixels were decoded for it, 0 where they would be more than are ``left``.
 
         Raises:
-            RasterError: it cannot be read, or names its classes otherwise.
+            RasterError: it cannot be read.
         """
         west, south, east, north = tile.grid.bounds
         x, y = self.grid.transform.c, self.grid.transform.f
@@ -349,23 +429,16 @@ class _Mosaic:
         cols = _cells((west - x) / self._step[0], (east - x) / self._step[0], self.classes.shape[1])
         shape = rows.stop - rows.start, cols.stop - cols.start
         with _opened(tile) as file:
-            tags, thinner = file.tags(1), min(file.height / shape[0], file.width / shape[1])
+            thinner = min(file.height / shape[0], file.width / shape[1])
             # GDAL reads the smallest copy that is still as fine as what is asked for.
             factor = max((f for f in file.overviews(1) if f <= thinner), default=1)
             decoded: int = math.ceil(file.height / factor) * math.ceil(file.width / factor)
             if decoded > left:
                 return 0
-            for one in legend:
-                name = clean_name(tags.get(f"class_{one.id}", ""))
-                if name and name != one.name and tile.pixels.get(one.id):
-                    raise RasterError(
-                        f"{tile.file.name} calls class {one.id} {name}, other tiles call it {one.name}; maps of different heads "
-                        "belong into folders of their own."
-                    )
             try:
                 values = file.read(1, out_shape=shape)
             except raster_errors() as error:
-                raise RasterError(f"{tile.file.name} is damaged; map the tile again.") from error
+                raise RasterError(f"{tile.name}.tif is damaged; map the tile again.") from error
         part = self.classes[rows, cols]
         np.copyto(part, values, where=values != 0)
         return decoded

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,7 +78,8 @@ def test_what_is_said_is_what_the_command_says_in_every_zone(
         assert areas[one["id"]].hectares == pytest.approx(one["hectares"], abs=1e-3)
     assert (areas[0].pixels, sum(area.share for area in areas.values())) == (told["no_data"], pytest.approx(1))
     assert main(["info", str(country / "out"), "--json"]) == 0
-    (item,) = json.loads(capsys.readouterr().out)["items"]
+    # The head lies there too.
+    item, *_ = json.loads(capsys.readouterr().out)["items"]
     assert (item["kind"], item["tiles"], item["systems"]) == ("map-folder", 6, maps.systems)
     assert [one["hectares"] for one in item["classes"]] == [areas[i].hectares for i in areas if i]
     drawn = draw(maps)
@@ -140,19 +143,84 @@ def test_what_is_damaged_or_another_programs_is_named_or_left_alone(folder: Path
     # One that lies nowhere on Earth has areas all the same.
     put(folder, "f", Grid.local((8, 8)), np.ones((8, 8), np.uint8), hectares={"1": None, "3": None})
     maps = open_maps(folder)
-    assert [one.what for one in maps.failed] == ["b"]
+    assert [one.what for one in maps.failed] == ["b", "c", "e"]
     assert maps.areas()[1].hectares is None
     drawn = draw(maps)
-    assert {one.what for one in drawn.failed} == {"e", "c"}
+    assert not drawn.failed
     assert (drawn.nowhere, drawn.drawn) == (("f",), 2)
     with pytest.raises(InputError, match="no maps made tile by tile"):
         open_maps(tmp_path)
     (folder / "e.json").write_text((folder / "e.json").read_text().replace("map-tile/1", "change-tile/2"))
-    assert {one.what for one in open_maps(folder).failed} == {"b", "e"}
-    renamed = LabelClass(1, "Heath", "#850b62")
-    write_class_map(folder / "a.tif", np.ones((8, 8), np.uint8), None, square(500_000, 5_600_000), [renamed], STAMP)
-    put(folder, "b", square(500_080, 5_600_000), np.ones((8, 8), np.uint8))
-    assert any("maps of different heads" in one.why for one in draw(open_maps(folder)).failed)
+    assert {one.what for one in open_maps(folder).failed} == {"b", "c", "e"}
+
+
+def test_a_tile_of_another_head_counts_nowhere(folder: Path) -> None:
+    for name in ("a", "d"):
+        renamed = LabelClass(1, "Heath", "#850b62")
+        with rasterio.open(folder / f"{name}.tif") as file:
+            classes = file.read(1)
+        grid = Grid.from_json(json.loads((folder / f"{name}.json").read_text())["grid"])
+        write_class_map(folder / f"{name}.tif", classes, None, grid, [renamed, LEGEND[1]], STAMP)
+    maps = open_maps(folder)
+    # The last one has no pixel of the class, so it is right where it counts.
+    assert ([one.what for one in maps.failed], [c.name for c in maps.legend]) == (["a"], ["Wood", "Water <b>"])
+    assert "maps of different heads" in maps.failed[0].why
+    assert {i: area.pixels for i, area in maps.areas().items()} == {0: 0, 1: 128, 3: 64}
+    assert draw(maps).drawn == 3
+
+
+def test_shares_are_of_the_ground_and_none_is_all_or_nothing_that_is_not(folder: Path) -> None:
+    wide = Grid("EPSG:32631", Affine(100, 0, 510_000, 0, -100, 5_600_000), (8, 8))
+    put(folder, "e", wide, np.full((8, 8), 3, np.uint8), hectares={"1": 0.0, "3": 64.0})
+    areas = open_maps(folder).areas()
+    assert areas[3].share == pytest.approx((64 + 0.32 + 0.64) / (64 + 4 * 0.64 - 0.01))
+    assert areas[1].share + areas[3].share == pytest.approx(1)
+    put(folder, "f", Grid.local((8, 8)), np.ones((8, 8), np.uint8), hectares={"1": None, "3": None})
+    assert open_maps(folder).areas()[1].share == pytest.approx((31 + 3 * 64) / (6 * 64 - 1))
+    few = np.ones((400, 400), np.uint8)
+    few[0, 0] = 3
+    put(folder.parent / "few", "a", square(500_000, 5_600_000, side=400), few)
+    assert [text.partition("(")[2] for text in open_maps(folder.parent / "few").sentences()[1:3]] == [
+        ">99.99 %).",
+        "<0.01 %).",
+    ]
+
+
+WRONG = {
+    "more pixels than there are": {"classes": {"1": 10**15}, "hectares": {"1": 10.0**13}},
+    "fewer": {"classes": {"1": 63}, "hectares": {"1": 0.63}},
+    "so many that no number holds them": {"classes": {"1": 10**400}, "hectares": {"1": None}},
+    "no hectares": {"classes": {"1": 64}, "hectares": {}},
+    "none said": {"classes": {"1": 64}, "hectares": {"1": None}},
+    "other hectares": {"classes": {"1": 64}, "hectares": {"1": 64.0}},
+    "more change than pixels": {"format": "tessera-change-tile/2", "pixels": 8, "changed": 9, "hectares": 0.09},
+}
+
+
+@pytest.mark.parametrize("said", WRONG.values(), ids=WRONG)
+def test_a_note_that_does_not_fit_its_own_grid_is_counted_as_unreadable(tmp_path: Path, said: dict[str, Any]) -> None:
+    put(tmp_path / "m", "a", square(500_000, 5_600_000), np.ones((8, 8), np.uint8))
+    put(tmp_path / "m", "b", square(500_080, 5_600_000), np.ones((8, 8), np.uint8))
+    note = tmp_path / "m" / "b.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | said))
+    maps = open_maps(tmp_path / "m")
+    assert ([one.what for one in maps.failed], maps.areas()[1].pixels) == (["b"], 64)
+
+
+def test_a_name_that_is_no_text_is_shown_as_one(folder: Path) -> None:
+    for number, name in enumerate((b"caf\xe9", b"caf\xe8")):
+        for ending in (b".tif", b".json"):
+            try:
+                shutil.copy(folder / f"a{ending.decode()}", os.fsencode(folder) + b"/" + name + ending)
+            except OSError:
+                pytest.skip("This file system holds no such names.")
+        if number:
+            with open(os.fsencode(folder) + b"/" + name + b".json", "w") as file:
+                file.write("{ cut short")
+    maps = open_maps(folder)
+    shown = [tile.name for tile in maps.tiles] + [text for one in maps.failed for text in one]
+    assert {"caf\ufffd", "caf\ufffd (2)"} <= set(shown)
+    assert "\n".join(shown).encode()
 
 
 ANYTHING = st.recursive(
@@ -175,6 +243,7 @@ def test_whatever_a_note_says_the_other_tiles_are_there(
     (folder / "bad.json").write_text(json.dumps(note))
     maps = open_maps(folder)
     assert "good" in {tile.name for tile in maps.tiles}
+    assert maps.sentences()
     assert all(area.hectares is None or area.hectares >= 0 for area in maps.areas().values())
 
 
@@ -209,6 +278,7 @@ def test_a_virtual_raster_beside_the_tiles_is_not_opened(folder: Path) -> None:
     (folder / "map_32631.vrt").write_text("<VRTDataset><VRTRasterBand><SourceFilename>/etc/passwd</SourceFilename>")
     (folder / "z.json").write_text((folder / "a.json").read_text())
     (folder / "z.tif").write_text((folder / "map_32631.vrt").read_text())
-    drawn = draw(open_maps(folder))
-    assert [one.what for one in drawn.failed] == ["z"]
+    maps = open_maps(folder)
+    drawn = draw(maps)
+    assert [one.what for one in maps.failed] == ["z"]
     assert drawn.drawn == 4
