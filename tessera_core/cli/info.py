@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tessera_core._utils.partial import Failure, left_out_lines
+from tessera_core._utils.percents import percent
 from tessera_core.areas import square_kilometres
 from tessera_core.cli.paths import matching
 from tessera_core.errors import InputError
@@ -345,7 +346,7 @@ def _piece(piece: Piece) -> Item:
     text = [
         f"{described.what} of {height} x {width} pixels in {provenance.dim} dimensions{described.form}, "
         f"{dataset_of(provenance)}{f', {provenance.year}' if provenance.year else ''}{where}.",
-        *(f"{100 * share:.1f} % of the pixels have data." for share in valid.values()),
+        *(f"{percent(share, 1)} % of the pixels have data." for share in valid.values()),
         *(depth.sentences if depth is not None else ()),
         *_kept_facts(provenance),
         *([described.note] if described.note else []),
