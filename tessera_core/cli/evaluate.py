@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluate and return a JSON object.
 
     With ``--share`` the result is ``waiting``, the names of tiles that other shares have not read yet, and ``read``, how many
-    are, until all are.
+    are, until all are; ``differing`` are those of them that were read, but of a copy of the tile that is not as the one here.
 
     ``card`` is what there is to know of the labels before any score (None with ``--tiles``): a list of objects ``what``,
     ``level`` (``ok``, ``mind``, ``bad``), ``sentence``, ``advice``, ``value``.
@@ -272,10 +272,20 @@ def report(result: dict[str, Any]) -> str:
     if "plan" in result:
         return told_of_plan(result)
     if "waiting" in result:
+        if differing := result["differing"]:
+            # Waiting would be in vain.
+            others = (
+                f"{differing[0]} was read from another copy of the tile, which holds other values than the one here"
+            )
+            more = f" (so were {len(differing) - 1} more)" if len(differing) > 1 else ""
+            vain = [f"{others}{more}; give all shares the same tiles, or read all of them here, without --share."]
+        else:
+            vain = []
         return "\n".join(
             [
                 f"{result['read']} tiles with labels are read. {len(result['waiting'])} are not yet, {result['waiting'][0]} among "
                 "them; other shares read them, and the last one scores.",
+                *vain,
                 *left_out_lines(result),
             ]
         )

@@ -55,7 +55,8 @@ def labelled(args: argparse.Namespace) -> tuple[Reference, EmbeddingRaster, list
             if waiting:
                 failed = [*problems, *parts.failed()]
                 done = len(labels.wanted) - len(waiting)
-                return {"read": done, "waiting": waiting, "failed": [one.to_json() for one in failed]}
+                facts = {"read": done, "waiting": waiting, "failed": [one.to_json() for one in failed]}
+                return {**facts, "differing": parts.differing()}
             read = parts.of
         reference, pixels, failed = labels.pixels(read, progress=progress if alone else None)
     return reference, cast(EmbeddingRaster, pixels), [one.to_json() for one in (*problems, *failed)]

@@ -38,6 +38,8 @@ FORMAT = "tessera-labelled-pixels/1"
 _PIXELS, _LABELS = "pixels", "labels.json"
 # A scale, float32, behind the codes of its pixel.
 _SCALE_BYTES = 4
+# At how many labelled pixels a tile is compared with another copy of it that was read.
+_COMPARED = 64
 
 
 @dataclass(frozen=True)
@@ -145,12 +147,27 @@ class PixelParts:
         return [one.piece.name for one in self.wanted if not self.known(one)]
 
     def known(self, wanted: Wanted) -> bool:
-        """Whether a tile was read, or found to be unreadable."""
-        return _noted(self.folder, wanted.piece) is not None
+        """Whether a tile was read, or found to be unreadable; also from another copy of it that holds the same there."""
+        return self._noted(wanted) is not None
+
+    def differing(self) -> list[str]:
+        """The names of the tiles that others read from a copy that is not as the one here: waiting for them is in vain."""
+        noted = ((one, _note(self.folder, one.piece)) for one in self.wanted)
+        return [
+            one.piece.name
+            for one, note in noted
+            if note is not None and note.get("made_of") != _made_of(one.piece) and not self.known(one)
+        ]
+
+    def _noted(self, wanted: Wanted) -> dict[str, Any] | None:
+        """What is noted of a tile, of the copy here or of one that holds the same."""
+        if (found := _note(self.folder, wanted.piece)) is None or found.get("made_of") == _made_of(wanted.piece):
+            return found
+        return found if "why" not in found and _holds(wanted, self.folder, found) else None
 
     def failed(self) -> list[Failure]:
         """The tiles that are known to be unreadable."""
-        notes = ((one, _noted(self.folder, one.piece)) for one in self.wanted)
+        notes = ((one, self._noted(one)) for one in self.wanted)
         return [left_out(one, InputError(str(note["why"]))) for one, note in notes if note and "why" in note]
 
     def of(self, wanted: Wanted, cancelled: Cancel | None = None) -> TilePixels:
@@ -159,14 +176,12 @@ class PixelParts:
         Raises:
             InputError: it could not be read by whose turn it was.
         """
-        note = _noted(self.folder, wanted.piece)
+        note = self._noted(wanted)
         if note is None:
             raise InputError(f"{wanted.piece.name} was not read; run the same command again.")
         if "why" in note:
             raise InputError(str(note["why"]))
-        both = load_npy(_file(self.folder, wanted.piece, ".npy"))
-        codes, scales = both[:, :-_SCALE_BYTES], np.ascontiguousarray(both[:, -_SCALE_BYTES:])
-        return TilePixels(codes, scales.view(np.float32)[:, 0], Provenance.from_json(note["provenance"]))
+        return _pixels(self.folder, wanted.piece, note)
 
 
 def _read_share(
@@ -220,14 +235,43 @@ def _made_of(piece: Piece) -> str:
     return hashlib.sha256(json.dumps([piece.name, stat.st_size, stat.st_mtime_ns]).encode()).hexdigest()
 
 
-def _noted(folder: Path, piece: Piece) -> dict[str, Any] | None:
-    """What is noted of a tile, where it was read as it is now and the pixels are there, or where it could not be read."""
+def _note(folder: Path, piece: Piece) -> dict[str, Any] | None:
+    """What is noted of a tile, of whatever copy, where the pixels are there or it could not be read."""
     try:
         found = dict(json.loads(_file(folder, piece, ".json").read_text(encoding="utf-8")))
         whole = "why" in found or _file(folder, piece, ".npy").stat().st_size > 0
     except (OSError, ValueError, TypeError):
         return None
-    return found if whole and found.get("made_of") == _made_of(piece) else None
+    return found if whole else None
+
+
+def _noted(folder: Path, piece: Piece) -> dict[str, Any] | None:
+    """What is noted of a tile, where it was read as it is here and now."""
+    found = _note(folder, piece)
+    return found if found is not None and found.get("made_of") == _made_of(piece) else None
+
+
+def _pixels(folder: Path, piece: Piece, note: dict[str, Any]) -> TilePixels:
+    both = load_npy(_file(folder, piece, ".npy"))
+    codes, scales = both[:, :-_SCALE_BYTES], np.ascontiguousarray(both[:, -_SCALE_BYTES:])
+    return TilePixels(codes, scales.view(np.float32)[:, 0], Provenance.from_json(note["provenance"]))
+
+
+def _holds(wanted: Wanted, folder: Path, note: dict[str, Any]) -> bool:
+    """Whether a tile holds what was read of a copy of it: each machine may have its own, with times of its own."""
+    some = np.unique(np.linspace(0, len(wanted.rows) - 1, min(len(wanted.rows), _COMPARED)).astype(int))
+    try:
+        if not wanted.piece.describe().mapped:
+            # Looking would convert all of it.
+            return False
+        found = _pixels(folder, wanted.piece, note)
+        here = read_pixels(Wanted(wanted.piece, wanted.rows[some], wanted.cols[some]))
+    except InputError:
+        return False
+    if len(found.scales) != len(wanted.rows):
+        return False
+    same = np.array_equal(here.scales, found.scales[some], equal_nan=True) and here.provenance == found.provenance
+    return same and np.array_equal(here.codes, found.codes[some])
 
 
 def left_out(wanted: Wanted, error: InputError) -> Failure:

@@ -128,6 +128,34 @@ def test_a_tile_that_changed_is_read_again(country: Path) -> None:
     assert np.array_equal(parts.of(labels.wanted[0]).codes, read_pixels(labels.wanted[0]).codes)
 
 
+def test_machines_with_copies_of_their_own_meet_and_a_copy_that_holds_other_values_is_named(
+    country: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = said(capsys, country)[1]
+    other = country / "elsewhere"
+    shutil.copytree(country / "E", other / "E")
+    shutil.copy(country / "labels.geojson", other)
+    for number, file in enumerate(sorted((other / "E").rglob("codes.npy"))):
+        os.utime(file, (1_000_000_000 + number,) * 2)
+    parts = ("--parts", str(country / "parts"))
+    first, second = said(capsys, country, *parts, "--share", "1/2")[1], said(capsys, other, *parts, "--share", "2/2")[1]
+    assert (first["waiting"], first["differing"]) == (["t2", "t3"], [])
+    assert {**second, "labels": whole["labels"]} == whole
+    # Each has read its own, and does not read them again.
+    before = contents(country / "parts" / "pixels")
+    assert said(capsys, country, *parts, "--share", "1/2")[1] == whole
+    assert contents(country / "parts" / "pixels") == before
+    codes = country / "E" / "t3" / "codes.npy"
+    codes.write_bytes(codes.read_bytes()[:-1000] + bytes(1000))
+    again = said(capsys, country, *parts, "--share", "1/2")[1]
+    assert (again["waiting"], again["differing"]) == (["t3"], ["t3"])
+    words = ["evaluate", str(country / "E"), "--labels", str(country / "labels.geojson"), "--tiles", *parts]
+    assert main([*words, "--share", "1/2"]) == 0
+    assert "t3 was read from another copy of the tile" in capsys.readouterr().out
+    # Without shares it is read here.
+    assert "waiting" not in said(capsys, country, *parts)[1]
+
+
 @pytest.mark.soak
 def test_workers_of_a_scheduler_score_as_one_process_also_when_one_is_killed(
     country: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
