@@ -29,7 +29,7 @@ from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint, save_
 from tessera_core.models.zoo import file_sha256
 from tessera_core.pretrain import prepare
 from tessera_core.pretrain.config import DataSettings, PretrainConfig
-from tessera_core.pretrain.halves import taught_blocks, taught_ground
+from tessera_core.pretrain.halves import OUTLINES, taught_blocks, taught_ground
 from tessera_core.pretrain.pixels import PixelSet, Series, pack_pixels, pack_tile
 from tessera_core.pretrain.trainer import Trainer
 
@@ -172,7 +172,7 @@ def real_half(path: Path, max_s2: int, max_s1: int) -> PixelSet:
 def tile_half(path: Path, max_s2: int, max_s1: int) -> PixelSet:
     """The pixels of every second field of a tile and of half of the other ground, a third of them as medians of ten days; all of a
     tile without outlines, as they are."""
-    tile, outlines = DPixelTile.open(path), path / "labels_ct.tif"
+    tile, outlines = DPixelTile.open(path), path / OUTLINES
     if not outlines.exists():
         rows, cols = np.indices(tile.bands.shape[1:3]).reshape(2, -1)
         return pack_tile(tile, rows, cols, max_s2=max_s2, max_s1=max_s1, seed=0)

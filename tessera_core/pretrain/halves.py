@@ -15,6 +15,8 @@ from scipy import ndimage
 BLOCK = 0.3  # degrees
 # Unlabelled ground of a tile is dealt by squares of so many pixels.
 SQUARE = 8
+# Beside a tile: the class raster whose fields are dealt. A tile without it is taught whole.
+OUTLINES = "labels_ct.tif"
 
 
 def taught_blocks(lonlat: NDArray[np.float64]) -> NDArray[np.bool_]:

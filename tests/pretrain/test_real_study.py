@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from tessera_core.cli import main
 from tessera_core.dpixels.seasons import monthly_statistics, seasonal_statistics, standardised
 from tessera_core.dpixels.tile import S2_BANDS
 from tessera_core.errors import InputError, LabelError, TileError
+from tessera_core.grid import Grid
 from tessera_core.inference.external import PixelYears, checked
 from tessera_core.models.checkpoint import load_checkpoint
 from tessera_core.pretrain import halves
@@ -299,6 +301,31 @@ def test_the_half_that_no_training_read_is_every_second_block_or_field(place: la
     assert not taught[14:18, 2:6].any()
     assert not taught[13:23, 11:23].any()
     assert 0 < taught[codes == 0].sum() < (codes == 0).sum() / 2
+
+
+def test_of_a_tile_no_pixel_is_judged_that_its_outlines_gave_to_training(tmp_path: Path) -> None:
+    codes = np.zeros((24, 24), np.uint8)
+    codes[2:9, 2:9], codes[2:7, 12:16], codes[14:22, 12:22] = 7, 7, 9
+    # Labels of another kind, whose one field joins ground of both halves.
+    rows, cols = (one.ravel() for one in np.indices((24, 24)))
+    everywhere, series = np.ones(len(rows), np.int32), pixels(len(rows))
+    np.savez(tmp_path / "t.npz", **series | {"label": np.zeros(len(rows), np.int8)})
+    apart = labelled.read_npz(tmp_path / "t.npz")
+    with pytest.raises(LabelError, match="degrees"):
+        labelled.unseen_half(replace(apart, xy=apart.xy * 1e4))
+    square = replace(apart.tile, **{
+        name: getattr(apart.tile, name).reshape(-1, 24, 24, *getattr(apart.tile, name).shape[3:])
+        for name in ("bands", "masks", "sar_asc", "sar_desc")
+    }, grid=Grid.local((24, 24)))  # fmt: skip
+    reference = replace(apart.reference, rows=rows, cols=cols, y=everywhere, groups=everywhere)
+    tile = replace(apart, tile=square, reference=reference, whole="fields", outlines=tmp_path / "labels_ct.tif")
+    with pytest.raises(LabelError, match=r"no labels_ct\.tif"):
+        labelled.unseen_half(tile)
+    with rasterio.open(tile.outlines, "w", driver="GTiff", width=24, height=24, count=1, dtype="uint8") as file:
+        file.write(codes, 1)
+    judged = labelled.unseen_half(tile).reference
+    assert len(judged.rows) == int((~halves.taught_ground(codes)).sum())
+    assert not halves.taught_ground(codes)[judged.rows, judged.cols].any()
 
 
 # ------------------------------------------------------------------ peers

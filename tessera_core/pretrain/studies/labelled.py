@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
@@ -28,7 +29,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.model import LabelClass
 from tessera_core.labels.tables import Places, Sheet, places_of, read_sheet
-from tessera_core.pretrain.halves import judged_fields, taught_blocks
+from tessera_core.pretrain.halves import OUTLINES, taught_blocks, taught_ground
 from tessera_core.types import Floats
 
 # Ground that is held out as one where pixels lie apart, in parts of a degree.
@@ -55,6 +56,7 @@ class RealPlace:
         xy: float64 (N, 2), where they lie: degrees, or metres east and north; only their order is used.
         whole: what a group is, for people: ``"fields"`` or ``"cells of 0.1 degree"``.
         vectors: embeddings float32 (N, D) of others that the file brings, by name.
+        outlines: class raster of the tile's fields by which training dealt its ground; need not exist. None of pixels apart.
     """
 
     name: str
@@ -63,6 +65,7 @@ class RealPlace:
     xy: NDArray[np.float64]
     whole: str
     vectors: Mapping[str, Floats] = field(default_factory=dict)
+    outlines: Path | None = None
 
     def __len__(self) -> int:
         return len(self.reference.y)
@@ -120,10 +123,29 @@ class RealPlace:
 
 
 def unseen_half(place: RealPlace) -> RealPlace:
-    """The pixels on ground that no training of ours read: see :mod:`tessera_core.pretrain.halves`."""
+    """The pixels on ground that no training of ours read: see :mod:`tessera_core.pretrain.halves`.
+
+    Raises:
+        LabelError: a tile has no outlines by which its ground was dealt, or the places of pixels are no degrees.
+    """
     where, labels = place.lonlat, place.reference
-    keep = judged_fields(labels.y, labels.groups) if where is None else ~taught_blocks(where)
-    return place._kept(keep, list(labels.classes))
+    if where is not None:
+        if (np.abs(where) > (360, 90)).any():
+            raise LabelError(
+                f"{place.name}: places must be degrees of longitude and latitude to tell ground not trained on."
+            )
+        return place._kept(~taught_blocks(where), list(labels.classes))
+    if place.outlines is None or not place.outlines.is_file():
+        raise LabelError(
+            f"{place.name} has no {OUTLINES}, by which training deals a tile's ground: all of such a tile is taught. Leave it out, "
+            "or judge without --unseen-half."
+        )
+    with rasterio.open(place.outlines) as file:
+        codes = file.read(1)
+    if codes.shape != place.tile.bands.shape[1:3]:
+        raise LabelError(f"{place.outlines} is not as large as its tile; its fields cannot be told.")
+    # Whatever the labels judged by: what training dealt were these fields.
+    return place._kept(~taught_ground(codes)[labels.rows, labels.cols], list(labels.classes))
 
 
 def read_places(
@@ -211,7 +233,7 @@ def labelled_tile_place(folder: str | Path, labels: str | Path, name: str = "") 
     reference = read_reference(labels, tile.grid)
     x, y = tile.grid.pixel_to_xy(reference.rows + 0.5, reference.cols + 0.5)
     xy = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
-    return RealPlace(name or tile.name, tile, reference, xy, "fields")
+    return RealPlace(name or tile.name, tile, reference, xy, "fields", outlines=Path(folder) / OUTLINES)
 
 
 def read_npz(path: str | Path) -> RealPlace:
