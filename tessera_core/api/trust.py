@@ -91,15 +91,12 @@ def validate(map: MappedClasses, sample: str | os.PathLike[str]) -> Assessment:
 
 def _read(map: MappedClasses, sample: str | os.PathLike[str]) -> Validation:
     """The answers of a file, on a map."""
-    from tessera_core.assess.designs import from_csv
     from tessera_core.errors import LabelError
     from tessera_core.labels.text import read_text
-    from tessera_core.project.validate import Validation
+    from tessera_core.project.validate import read_sample
 
-    read = from_csv(read_text(Path(sample), None, LabelError).text, map.names)
-    if not map.grid.inside(read.rows, read.cols).all():
-        raise LabelError("Some places of this sample lie outside the map; it belongs to another one.")
-    return Validation(None, map.grid, read).on_map(map.classes)
+    text = read_text(Path(sample), None, LabelError).text
+    return read_sample(text, map.grid, map.names).on_map(map.classes)
 
 
 def _labelled(map: MappedClasses) -> Pixels:

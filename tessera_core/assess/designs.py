@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +21,13 @@ from tessera_core.areas import class_pixels
 from tessera_core.assess.area import Assessment, assess_sample
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
+from tessera_core.labels.classfield import CANNOT_TELL
 
 Allocation = Literal["proportional", "equal", "optimal"]
 DESIGNS = ("random", "stratified", "systematic")
+# What a place is, and what an answer is about.
+UNITS = ("pixel", "block")
+RULES = ("majority", "centre")
 # Where nothing is known of a class yet, its user's accuracy is taken as this.
 GUESSED_ACCURACY = 0.8
 MIN_PER_STRATUM = 2
@@ -274,11 +278,47 @@ def _spreads(shares: Mapping[int, float], accuracy: Mapping[int, float]) -> dict
 # -- the sample as a table -----------------------------------------------------------------------------------------------
 
 
-def to_csv(sample: Sample, grid: Grid, names: Mapping[int, str]) -> str:
-    """The sample as CSV with a header, classes by name; a first line ``# ...`` holds design and sizes of the strata."""
+@dataclass(frozen=True)
+class SampleTable:
+    """What the CSV of a sample says.
+
+    Attributes:
+        sample: the places and the answers.
+        undecided: positions at which a person looked and could not tell.
+        unit: one of :data:`UNITS`.
+        rule: one of :data:`RULES`.
+    """
+
+    sample: Sample
+    undecided: frozenset[int] = frozenset()
+    unit: str = UNITS[0]
+    rule: str = RULES[0]
+
+
+def to_csv(
+    sample: Sample,
+    grid: Grid,
+    names: Mapping[int, str],
+    *,
+    undecided: Collection[int] = (),
+    unit: str = UNITS[0],
+    rule: str = RULES[0],
+) -> str:
+    """The sample as CSV with a header, classes by name; a first line ``# ...`` holds design, unit, rule and sizes of the strata.
+
+    Args:
+        sample: the places and the answers.
+        grid: of the map.
+        names: of the classes.
+        undecided: positions at which a person could not tell; as a class they have ``cannot tell``.
+        unit: what a place is, one of :data:`UNITS`.
+        rule: what an answer is about, one of :data:`RULES`.
+    """
+    taken = {name.strip().casefold() for name in names.values()}
+    cannot_tell = next((one for one in CANNOT_TELL if one not in taken), "")
     out = io.StringIO()
     sizes = ";".join(f"{k}:{size}" for k, size in sample.sizes.items())
-    out.write(f"# design={sample.design} strata={sizes}\n")
+    out.write(f"# design={sample.design} unit={unit} rule={rule} strata={sizes}\n")
     table = csv.writer(out, lineterminator="\n")
     table.writerow(COLUMNS)
     x, y = grid.pixel_to_xy(sample.rows + 0.5, sample.cols + 0.5)
@@ -291,7 +331,8 @@ def to_csv(sample: Sample, grid: Grid, names: Mapping[int, str]) -> str:
         place = [f"{v:.7f}" if np.isfinite(v) else "" for v in (lon[i], lat[i])]
         seen = int(sample.reference[i])
         row = [i + 1, sample.rows[i], sample.cols[i], f"{x[i]:.3f}", f"{y[i]:.3f}", *place, sample.strata[i]]
-        said = [_name(names, int(sample.mapped[i])), _name(names, seen) if seen else "", sample.notes[i]]
+        told = _name(names, seen) if seen else cannot_tell if i in undecided else ""
+        said = [_name(names, int(sample.mapped[i])), told, sample.notes[i]]
         table.writerow(quoted_row([*row, *said]))
     return out.getvalue()
 
@@ -302,19 +343,34 @@ def write_csv(path: str | Path, sample: Sample, grid: Grid, names: Mapping[int, 
 
 
 def from_csv(text: str, names: Mapping[int, str]) -> Sample:
-    """The inverse of :func:`to_csv`; answers may have been filled in elsewhere, as names (in any case) or ids.
+    """The places and answers of :func:`read_table`.
 
     Raises:
-        LabelError: the table is not such a sample, or a class is not known; the message names the line.
+        LabelError: likewise.
+    """
+    return read_table(text, names).sample
+
+
+def read_table(text: str, names: Mapping[int, str], grid: Grid | None = None) -> SampleTable:
+    """The inverse of :func:`to_csv`; answers may have been filled in elsewhere, as names (in any case) or ids.
+
+    Args:
+        text: of the table. Where its first line says no unit and rule, a place is its pixel.
+        names: of the classes.
+        grid: of the map that the places are to lie on; None where they need not lie on one.
+
+    Raises:
+        LabelError: the table is not such a sample, a class is not known (the message names the line), or it is of another map.
     """
     # A spreadsheet may have ended lines in its own way.
     lines = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     first, _, rest = lines.partition("\n")
     try:
-        facts = dict(part.split("=", 1) for part in first.strip().strip('",').removeprefix("#").split())
+        facts = dict(part.split("=", 1) for part in first.strip().strip('",;').removeprefix("#").split())
         sizes = {int(k): int(v) for k, v in (pair.split(":") for pair in facts["strata"].split(";"))}
-        design = facts["design"]
-        if design not in DESIGNS or not all(0 <= size < 1 << 62 for size in sizes.values()):
+        design, unit, rule = facts["design"], facts.get("unit", UNITS[0]), facts.get("rule", RULES[0])
+        known = design in DESIGNS and unit in UNITS and rule in RULES
+        if not known or not all(0 <= size < 1 << 62 for size in sizes.values()):
             raise ValueError(first)
     except (ValueError, KeyError) as error:
         raise LabelError(
@@ -323,13 +379,22 @@ def from_csv(text: str, names: Mapping[int, str]) -> Sample:
         ) from error
     ids = {name.strip().casefold(): k for k, name in names.items()}
     columns: dict[str, list[Any]] = {name: [] for name in ("row", "col", "stratum", "mapped", "reference", "note")}
+    undecided: set[int] = set()
+    lonlat: list[tuple[float, float]] = []
+    xy: list[tuple[float, float]] = []
     dialect = ";" if rest.partition("\n")[0].count(";") > 3 else ","
     for line, row in enumerate(_rows(rest, dialect), start=3):
         try:
             for name in ("row", "col", "stratum"):
                 columns[name].append(_whole(row[name]))
             columns["mapped"].append(_id(ids, names, row["mapped"], line))
-            columns["reference"].append(_id(ids, names, row.get("reference") or "", line))
+            told = row.get("reference") or ""
+            if _cannot_tell(ids, told):
+                undecided.add(line - 3)
+                told = ""
+            columns["reference"].append(_id(ids, names, told, line))
+            lonlat.append((_number(row.get("lon")), _number(row.get("lat"))))
+            xy.append((_number(row.get("x")), _number(row.get("y"))))
             columns["note"].append(unquoted((row.get("note") or "").strip()))
         except (KeyError, TypeError, ValueError) as error:
             raise LabelError(
@@ -343,7 +408,50 @@ def from_csv(text: str, names: Mapping[int, str]) -> Sample:
     rows, cols, strata, mapped, reference = (
         np.array(columns[name], np.int64) for name in ("row", "col", "stratum", "mapped", "reference")
     )
-    return Sample(rows, cols, strata, mapped, reference, tuple(columns["note"]), sizes, design)
+    if grid is not None:
+        _require_on(grid, rows, cols, np.array(lonlat), np.array(xy))
+    sample = Sample(rows, cols, strata, mapped, reference, tuple(columns["note"]), sizes, design)
+    return SampleTable(sample, frozenset(undecided), unit, rule)
+
+
+def _require_on(
+    grid: Grid,
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int64],
+    lonlat: NDArray[np.float64],
+    xy: NDArray[np.float64],
+) -> None:
+    """Raise where places lie beside the grid, or elsewhere than it says; ``lonlat``, ``xy`` (N, 2) may be NaN."""
+    if not grid.inside(rows, cols).all():
+        raise LabelError("Some places of this sample lie outside the map; it belongs to another one.")
+    if not grid.georeferenced:
+        return
+    # Degrees tell one zone of a projection from the next; x and y (three decimals) count where there are none.
+    bare = ~np.isfinite(lonlat).all(1)
+    for where, told, rounded, asked in (
+        (grid.pixel_to_lonlat, lonlat, 1e-6, ~bare),
+        (grid.pixel_to_xy, xy, 1e-3, bare & np.isfinite(xy).all(1)),
+    ):
+        here, corner = (np.stack(where(rows[asked] + some, cols[asked] + some), axis=-1) for some in (0.5, 1.0))
+        if (np.abs(told[asked] - here).max(1) > np.hypot(*(corner - here).T) + rounded).any():
+            raise LabelError(
+                "This sample has other coordinates than the map at its places; it belongs to a map of another region. Open "
+                "that map, or draw a new sample from this one."
+            )
+
+
+def _number(text: str | None) -> float:
+    """A coordinate, in either spelling of decimals; NaN where there is none."""
+    try:
+        return float(unquoted((text or "").strip()).replace(",", "."))
+    except ValueError:
+        return float("nan")
+
+
+def _cannot_tell(ids: Mapping[str, int], text: str) -> bool:
+    """Whether an answer says that nobody could tell, unless a class is called so."""
+    said = unquoted(text.strip()).casefold()
+    return said in CANNOT_TELL and said not in ids
 
 
 def _rows(text: str, delimiter: str) -> Iterator[dict[str, Any]]:

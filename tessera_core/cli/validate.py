@@ -352,7 +352,7 @@ def _show(project: Project, known: Validation, args: argparse.Namespace) -> dict
         assessed = drawn.assess()
         sentences += assessed.sentences(names, validate.unit_of(known))
         sentences += _accuracies(assessed, names)
-        result |= _estimates(assessed, names)
+        result |= _estimates(drawn, assessed, names)
     except LabelError as error:
         sentences.append(str(error))
     sentences += validate.taught_sentences(project, known)
@@ -373,14 +373,17 @@ def _accuracies(found: Assessment, names: dict[int, str]) -> Iterator[str]:
         yield f"  {names.get(one.id, str(one.id))}: right of mapped {users}, found {producers}"
 
 
-def _estimates(found: Assessment, names: dict[int, str]) -> dict[str, Any]:
+def _estimates(drawn: Validation, found: Assessment, names: dict[int, str]) -> dict[str, Any]:
     """The numbers behind them, as the report has them."""
     import msgspec
 
+    from tessera_core.assess.nonresponse import worst_case
     from tessera_core.project.report import checked_class, estimate
 
-    classes = [checked_class(one, found.total_area, names, None) for one in found.classes]
-    return {"overall": msgspec.to_builtins(estimate(found.overall)), "classes": msgspec.to_builtins(classes)}
+    worst = worst_case(drawn.sample, drawn.undecided) if drawn.undecided else None
+    classes = [checked_class(one, found.total_area, names, worst) for one in found.classes]
+    told = {"overall": estimate(found.overall), "worst": worst and worst.overall, "classes": classes}
+    return {name: msgspec.to_builtins(value) for name, value in told.items()}
 
 
 def _on_todays_map(project: Project, known: Validation) -> tuple[Validation, Any, list[str]]:

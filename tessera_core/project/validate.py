@@ -29,7 +29,7 @@ from tessera_core._utils.locks import alone
 from tessera_core._utils.percents import percent
 from tessera_core.areas import class_pixels, hectares_per_pixel
 from tessera_core.assess.area import Assessment
-from tessera_core.assess.designs import DESIGNS, Sample
+from tessera_core.assess.designs import DESIGNS, RULES, UNITS, Sample, read_table, to_csv
 from tessera_core.assess.exchange import AnswersRead
 from tessera_core.assess.nonresponse import worst_case
 from tessera_core.assess.published import Published
@@ -46,8 +46,6 @@ FORMAT = "tessera-validation/3"
 # 1 had answers alone: no confidence, evidence, interpreter or time, and every place was a pixel judged by what covers most of it.
 # 2 had one answer a place.
 FORMATS = ("tessera-validation/1", "tessera-validation/2", FORMAT)
-UNITS = ("pixel", "block")
-RULES = ("majority", "centre")
 MARGIN = 0.05
 
 
@@ -323,6 +321,28 @@ def taught_notes(n: int, of: int) -> list[str]:
     if n == 0:
         return []
     return [f"{n} of {of} places also taught the map; its accuracy there may look better than it is."]
+
+
+def sample_csv(current: Validation, names: Mapping[int, str]) -> str:
+    """The places and answers as a table, with what a place is and where nobody could tell, for :func:`read_sample`."""
+    return to_csv(
+        current.sample,
+        current.grid,
+        names,
+        undecided=current.undecided,
+        unit=current.unit,
+        rule=current.rule,
+    )
+
+
+def read_sample(text: str, grid: Grid, names: Mapping[int, str], year: int | None = None) -> Validation:
+    """The inverse of :func:`sample_csv`, on the grid of a map.
+
+    Raises:
+        LabelError: it is no such table, or one of another map.
+    """
+    read = read_table(text, names, grid)
+    return Validation(year, grid, read.sample, undecided=read.undecided, unit=read.unit, rule=read.rule)
 
 
 def estimates_csv(found: Assessment, names: Mapping[int, str], unit: str = "ha") -> str:

@@ -191,10 +191,10 @@ def _raw_layer(path: Path) -> Iterator[MapLayer]:
 
 
 def _errors(path: Path, layer: MapLayer) -> MapErrors:
-    from tessera_core.assess.designs import from_csv
+    from tessera_core.assess.designs import read_table
     from tessera_core.gate import read_bytes
 
-    sample = from_csv(read_bytes(path, LabelError).decode("utf-8-sig", "replace"), layer.names)
+    sample = read_table(read_bytes(path, LabelError).decode("utf-8-sig", "replace"), layer.names, layer.grid).sample
     errors = MapErrors.of_sample(sample)
     if errors is None:
         raise LabelError(

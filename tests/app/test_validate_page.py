@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -249,6 +250,12 @@ def test_the_certified_part_and_every_estimate_are_the_same_on_page_in_report_an
     found = tessera.validate(front, tmp_path / "sample.csv")
     assert msgspec.to_builtins(estimate(found.overall)) == told["overall"]
     assert [one.area.high for one in found.classes] == [one.area.high for one in report.validation.classes]
+    # A square of pixels as the place, and places that nobody could tell, go with the table to the other doors.
+    block = replace(current, unit="block", undecided=frozenset()).answer(3, 0).answer(8, 0)
+    (tmp_path / "block.csv").write_text(validate.sample_csv(block, front.names))
+    found, own = tessera.validate(front, tmp_path / "block.csv"), block.on_map(front.classes).assess()
+    assert (found.overall, found.n, found.notes[: len(own.notes)]) == (own.overall, own.n, own.notes)
+    assert tessera.certify(front, tmp_path / "block.csv", most_wrong=0.2).open == 0
     # After other labels the same answers judge the map of today, on the command line too.
     labelled.log.remove_class(2)
     today = current.on_map(map_project(labelled, raster, year).map.classes).assess().overall

@@ -8,7 +8,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tessera_core.assess.designs import DESIGNS, allocate, draw, from_csv, sample_size, to_csv, write_csv
+from tessera_core.assess.designs import DESIGNS, allocate, draw, from_csv, read_table, sample_size, to_csv, write_csv
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 
@@ -142,6 +142,44 @@ def test_a_sample_survives_its_csv(tmp_path):
     lon, lat = (float(v) for v in to_csv(sample, GRID, NAMES).splitlines()[2].split(",")[5:7])
     row, col = GRID.lonlat_to_pixel(lon, lat)
     assert (int(row), int(col)) == (sample.rows[0], sample.cols[0])
+
+
+def test_a_table_keeps_what_a_place_is_and_where_nobody_could_tell():
+    sample = draw(a_map(), 12, seed=2).answer(0, 2)
+    for names in (NAMES, {1: "Cannot tell", 2: "unknown", 3: "wood"}):
+        text = to_csv(sample, GRID, names, undecided={3, 5}, unit="block", rule="centre")
+        for one in (text, text.replace("\n", ";;;\n", 1)):
+            back = read_table(one, names, GRID)
+            assert (back.undecided, back.unit, back.rule) == ({3, 5}, "block", "centre")
+            np.testing.assert_array_equal(back.sample.reference, sample.reference)
+    # Files of earlier versions say nothing of it.
+    old = read_table(to_csv(sample, GRID, NAMES).replace(" unit=pixel rule=majority", ""), NAMES)
+    assert (old.undecided, old.unit, old.rule) == (frozenset(), "pixel", "majority")
+    with pytest.raises(LabelError, match="no sample of this app"):
+        read_table(text.replace("unit=block", "unit=hexagon"), names)
+
+
+@pytest.mark.parametrize("lonlat", [True, False])
+def test_a_sample_of_another_region_is_refused(lonlat):
+    def text(grid):
+        told = to_csv(sample, grid, NAMES)
+        return told if lonlat else told.replace(",lon,lat,", ",a,b,")
+
+    sample = draw(a_map(), 12, seed=2)
+    degrees = Grid("EPSG:4326", Affine(1e-4, 0, 3, 0, -1e-4, 51), (60, 80))
+    for grid in (GRID, degrees, Grid.local((60, 80))):
+        assert len(read_table(text(grid), NAMES, grid).sample) == 12
+    plain = {1: "maize", 2: "grass", 3: "wood"}
+    commas = to_csv(sample, GRID, plain).replace(",", ";").replace(".", ",")
+    assert len(read_table(commas, plain, GRID).sample) == 12
+    beside = Grid(GRID.crs, GRID.transform * Affine.translation(2, 0), GRID.shape)
+    elsewhere = Grid(GRID.crs, Affine(10, 0, 6e5, 0, -10, 5.3e6), GRID.shape)
+    next_zone = Grid("EPSG:32632", GRID.transform, GRID.shape)
+    for other in (beside, elsewhere, degrees, *([next_zone] if lonlat else [])):
+        with pytest.raises(LabelError, match="another region"):
+            read_table(text(other), NAMES, GRID)
+    with pytest.raises(LabelError, match="outside the map"):
+        read_table(text(GRID), NAMES, Grid(GRID.crs, GRID.transform, (10, 10)))
 
 
 def test_answers_filled_in_by_a_spreadsheet_are_read():

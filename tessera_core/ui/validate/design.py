@@ -8,8 +8,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from tessera_core.assess.designs import draw, from_csv
-from tessera_core.errors import LabelError
+from tessera_core.assess.designs import draw
 from tessera_core.language import later, numeral, t
 from tessera_core.project import sample_plan, validate
 from tessera_core.project.project import Project
@@ -128,11 +127,8 @@ def _from_file(project: Project, scene: OpenScene, year: int | None, key: str) -
             t("Sample (CSV) saved by this app, answered here or in another program"), type="csv", key=f"{key}_file"
         )
         if file is not None and st.button(t("Use this sample"), key=f"{key}_use"):
-            sample = from_csv(file.getvalue().decode("utf-8", errors="replace"), names_of(project))
-            grid = scene.raster.grid
-            if not grid.inside(sample.rows, sample.cols).all():
-                raise LabelError(t("Some places of this file lie outside the region; it belongs to another one."))
-            _begin(project, Validation(year, grid, sample))
+            text = file.getvalue().decode("utf-8", errors="replace")
+            _begin(project, validate.read_sample(text, scene.raster.grid, names_of(project), year))
 
 
 def _begin(project: Project, new: Validation) -> None:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tessera_core.assess.area import AreaEstimate, Assessment
 from tessera_core.assess.by_depth import accuracy_by_depth
-from tessera_core.assess.designs import to_csv
 from tessera_core.assess.exchange import ENDINGS, read_answers, sample_text
 from tessera_core.errors import LabelError
 from tessera_core.language import later, percentage, relay, t
@@ -148,7 +147,7 @@ def _downloads(
     with st.container(horizontal=True):
         st.download_button(
             t("Sample (.csv)"),
-            lambda: to_csv(_newest(project, current).sample, scene.raster.grid, names).encode(),
+            lambda: validate.sample_csv(_newest(project, current), names).encode(),
             f"{stem}-sample.csv",
             "text/csv",
             icon=":material/download:",
