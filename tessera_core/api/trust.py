@@ -85,6 +85,12 @@ def validate(map: MappedClasses, sample: str | os.PathLike[str]) -> Assessment:
 
     current = _read(map, sample)
     found = current.assess()
+    if map.labels is None:
+        unknown = (
+            "Which places taught the map is not known: its head was saved earlier. At those its accuracy may look better than it "
+            "is."
+        )
+        return replace(found, notes=(*found.notes, unknown))
     n = int(taught_by(_labelled(map), current).sum())
     return replace(found, notes=(*found.notes, *taught_notes(n, len(current.sample))))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tessera_core.api.trust import validate
 from tessera_core.assess.designs import DESIGNS, allocate, draw, from_csv, read_table, sample_size, to_csv, write_csv
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
@@ -180,6 +183,18 @@ def test_a_sample_of_another_region_is_refused(lonlat):
             read_table(text(other), NAMES, GRID)
     with pytest.raises(LabelError, match="outside the map"):
         read_table(text(GRID), NAMES, Grid(GRID.crs, GRID.transform, (10, 10)))
+
+
+def test_of_a_head_saved_earlier_it_is_said_that_its_places_are_not_known(tmp_path):
+    classes = a_map()
+    sample = draw(classes, 12, seed=2)
+    for k in range(12):
+        sample = sample.answer(k, int(sample.mapped[k]))
+    write_csv(tmp_path / "s.csv", sample, GRID, NAMES)
+    labels = SimpleNamespace(rows=sample.rows[:3], cols=sample.cols[:3])
+    for taught, note in ((labels, "3 of 12 places also taught"), (None, "Which places taught the map is not known")):
+        made = SimpleNamespace(classes=classes, grid=GRID, names=NAMES, labels=taught)
+        assert validate(made, tmp_path / "s.csv").notes[-1].startswith(note)
 
 
 def test_answers_filled_in_by_a_spreadsheet_are_read():
