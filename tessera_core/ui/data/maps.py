@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from tessera_core.areas import CAVEAT, MappedArea
 from tessera_core.errors import InputError
-from tessera_core.language import numeral, relay, t, tn
+from tessera_core.language import numeral, percentage, relay, t, tn
 from tessera_core.project.library import typed_path
 from tessera_core.types import BBox, Cancel, Progress
 from tessera_core.ui import humanize, jobs, shell, tables
@@ -54,7 +56,8 @@ def _look(path: str, looked: bool) -> None:
     folder = typed_path(path)
     if not folder.is_dir():
         raise InputError(t("{name} is no folder; choose the folder that holds the maps.", name=folder.name))
-    key = f"{PAGE}|maps|{folder}|{folder.stat().st_mtime_ns}"
+    # Not of the state of the folder: one that maps are being written into would be looked at again and again.
+    key = f"{PAGE}|maps|{folder}"
     job = jobs.pool().get(key)
     if job is not None and job.active:
         jobs.wait_on(PAGE, key)
@@ -66,7 +69,7 @@ def _look(path: str, looked: bool) -> None:
             from tessera_core.project.map_folders import draw, open_maps
 
             maps = open_maps(folder, progress=progress, cancelled=cancelled)
-            return maps, draw(maps, progress=progress, cancelled=cancelled)
+            return maps, draw(maps, progress=progress, cancelled=cancelled), time.time_ns()
 
         jobs.pool().forget(key)
         jobs.pool().start(key, t("Looking inside…"), work)
@@ -74,7 +77,18 @@ def _look(path: str, looked: bool) -> None:
         st.session_state.pop(_FLY, None)
         st.rerun()
     if jobs.outcome(job):
-        _drawn(*job.result, key=hashlib.blake2b(key.encode(), digest_size=8).hexdigest())
+        maps, drawn, looked_at = job.result
+        _drawn(_in_words(maps), drawn, key=hashlib.blake2b(f"{key}|{looked_at}".encode(), digest_size=8).hexdigest())
+
+
+def _in_words(maps: MapFolder) -> MapFolder:
+    """With the classes of change, which are no names that people gave, in the reader's language."""
+    if maps.kind != "change":
+        return maps
+    words = {"unchanged": t("unchanged"), "changed": t("changed")}
+    return dataclasses.replace(
+        maps, legend=tuple(dataclasses.replace(c, name=words.get(c.name, c.name)) for c in maps.legend)
+    )
 
 
 def _drawn(maps: MapFolder, drawn: FolderPictures, *, key: str) -> None:
@@ -228,7 +242,7 @@ def _areas(maps: MapFolder, chosen: MapTile | None) -> None:
     pixels = sum(area.pixels for area in total.values())
     if 0 in total and total[0].pixels:
         st.caption(
-            t("{percent} % of the pixels have no data.", percent=numeral(100 * total[0].pixels / pixels, ".1f")),
+            t("{percent} % of the pixels have no data.", percent=percentage(total[0].pixels / pixels, 1)),
         )
     st.caption(relay(CAVEAT))
 
@@ -238,5 +252,5 @@ def _columns(name: str, area: MappedArea | None, earth: bool) -> dict[str, str]:
     share = 0.0 if area is None else area.share
     return {
         name: "–" if amount is None else numeral(amount, ",.1f" if earth else ",.0f"),
-        f"{name} share": numeral(100 * share, ".1f"),
+        f"{name} share": percentage(share, 1),
     }
