@@ -13,6 +13,7 @@ import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
+from tessera_core._utils.percents import percent
 from tessera_core.cli import main
 from tessera_core.cli.export import LABEL_KINDS
 from tessera_core.export.labels import CLASS_FORMATS, FORMATS
@@ -93,8 +94,8 @@ def test_the_report_is_complete_in_itself_and_escapes_names(tmp_path, capsys):
     assert f"{result['classes']['Wood']['hectares']:,.1f}" in text
     score = result["score"]
     low, high = score["interval"]
-    said = f"About {100 * score['accuracy']:.0f} % right at places the map has not seen"
-    assert f"{said} (95 % sure: {100 * low:.0f} % to {100 * high:.0f} %" in text
+    said = f"About {percent(score['accuracy'])} % right at places the map has not seen"
+    assert f"{said} (95 % sure: {percent(low)} % to {percent(high)} %" in text
     for word in ("macro-F1", "the head", "Head", "-d embeddings"):
         assert word not in text
     assert "is simulated" not in text

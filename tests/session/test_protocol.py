@@ -408,6 +408,7 @@ def test_the_chosen_label_is_remembered_until_another_is_chosen(wish: Any, chose
 
 def test_a_full_disk_is_reported_and_the_page_does_not_repeat_for_ever(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
+    folder.mkdir()
     log = LabelLog(folder / "labels.jsonl")
     log.add_class("A")
     (folder / "labels.jsonl").unlink()
