@@ -386,6 +386,7 @@ def test_a_session_with_the_keyboard_alone(open_map: OpenMap, project: Project, 
     assert re.match(r"Saved (just now|\d+ s ago)", view.get_by_text(re.compile(r"^Saved ")).first.inner_text())
 
 
+@pytest.mark.soak
 def test_a_slow_method_replaces_the_quick_map(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
     from tessera_core.heads import predict_raster
     from tessera_core.project.classify import fit_labels

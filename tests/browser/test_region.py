@@ -52,6 +52,7 @@ def _look_and_load(studio: Studio, label: str) -> None:
     studio.page.get_by_role("heading", name="Your region").wait_for()
 
 
+@pytest.mark.soak
 def test_an_address_is_enough_and_what_was_loaded_stays_without_the_network(
     studio: Studio, server: AppServer, world: Path
 ) -> None:
