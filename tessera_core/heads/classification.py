@@ -221,7 +221,10 @@ def as_temperature(temperature: Any) -> float:
         HeadError: it is none.
     """
     # Its inverse has to be a number of the kernels' as well.
-    if isinstance(temperature, (int, float, np.number)) and SMALLEST_TEMPERATURE <= temperature <= 1 / SMALLEST_TEMPERATURE:
+    if (
+        isinstance(temperature, (int, float, np.number))
+        and SMALLEST_TEMPERATURE <= temperature <= 1 / SMALLEST_TEMPERATURE
+    ):
         return float(temperature)
     raise HeadError(f"A temperature must be a positive number, not {temperature!r}.")
 
