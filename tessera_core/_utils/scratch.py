@@ -50,6 +50,7 @@ def scratch(shape: tuple[int, ...], fill: int) -> NDArray[np.uint8]:
 def _write(file: int, size: int, fill: int) -> None:
     """Fill a file by writing to it, which raises OSError where there is no room; writing to memory that it lies in does not."""
     chunk = bytes([fill]) * min(CHUNK, size)
-    at = 0
-    while at < size:
-        at += os.pwrite(file, chunk[: size - at], at)
+    os.lseek(file, 0, os.SEEK_SET)
+    left = size
+    while left:
+        left -= os.write(file, chunk[:left])

@@ -56,8 +56,8 @@ def test_a_sample_is_answered_by_keys_and_kept(studio: Studio, project, tmp_path
     looked_at(studio, 6)
     rows = io.StringIO(studio.download("Sample (.csv)", tmp_path).read_text(encoding="utf-8").partition("\n")[2])
     answers = [row["reference"] for row in csv.DictReader(rows)]
-    assert answers[:4] == ["Kind 0", "Kind 1", "Kind 2", ""]
-    assert sum(map(bool, answers)) == 5
+    assert answers[:4] == ["Kind 0", "Kind 1", "Kind 2", "cannot tell"]
+    assert sum(map(bool, answers)) == 6
 
 
 @pytest.mark.soak

@@ -58,6 +58,6 @@ def test_a_disk_that_promises_room_and_has_none_or_little_is_left_alone(
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(module, "_write", full)
     made = scratch((10, 20), 9)
     assert (int(made.sum()), made.base is None) == (1800, True)

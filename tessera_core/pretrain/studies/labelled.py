@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from tessera_core.assess.reference import Reference, read_reference
 from tessera_core.dpixels.tile import S1_POLARISATIONS, S2_BANDS, DPixelTile, find_tiles
 from tessera_core.errors import InputError, LabelError, TileError
-from tessera_core.gate import is_missing, open_archive
+from tessera_core.gate import is_missing, open_archive, open_raster
 from tessera_core.grid import Grid
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.model import LabelClass
@@ -140,7 +139,7 @@ def unseen_half(place: RealPlace) -> RealPlace:
             f"{place.name} has no {OUTLINES}, by which training deals a tile's ground: all of such a tile is taught. Leave it out, "
             "or judge without --unseen-half."
         )
-    with rasterio.open(place.outlines) as file:
+    with open_raster(place.outlines, error=LabelError, whole=True) as file:
         codes = file.read(1)
     if codes.shape != place.tile.bands.shape[1:3]:
         raise LabelError(f"{place.outlines} is not as large as its tile; its fields cannot be told.")
