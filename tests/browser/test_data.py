@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.browser.studio import Studio
+from tests.browser.studio import Studio, clicked
 from tests.factories import landscape
 from tests.servers import AppServer
 from tests.sources import world_store
@@ -61,8 +61,11 @@ def test_a_pack_goes_out_and_comes_in(studio: Studio, server: AppServer, tmp_pat
             box.click()
         return bool(option.count())
 
-    studio.until(listed, "the list has no project")
-    option.click()
+    def chosen() -> bool:
+        studio.until(listed, "the list has no project")
+        return clicked(option)
+
+    studio.until(chosen, "no project is chosen")
     page.keyboard.press("Escape")
     studio.button("Make the pack").click()
     studio.button("Save a copy").wait_for()
