@@ -92,6 +92,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=480, help="ablations: training steps a variant (default: 480)")
     parser.add_argument("--pixels", type=int, default=98304, help="ablations: simulated pixels (default: 98304)")
     parser.add_argument(
+        "--variants",
+        metavar="NAMES",
+        help="ablations: only these beside the full recipe, of no-shuffle, no-mixup, neither and no-radar (default: all)",
+    )
+    parser.add_argument(
         "--hold-out",
         choices=("auto", "zones", "cells", "fields"),
         default="auto",
@@ -236,8 +241,12 @@ def _scenes(args: argparse.Namespace, parcels: int, per_parcel: int) -> list[Any
 
 
 def _ablations(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    from tessera_core.errors import InputError
     from tessera_core.pretrain.studies import ablations
 
+    variants = ablations.TRAINED if args.variants is None else tuple(one.strip() for one in args.variants.split(","))
+    if unknown := [one for one in variants if one not in ablations.TRAINED]:
+        raise InputError(f"--variants are among {', '.join(ablations.TRAINED)}, not {unknown[0]!r}.")
     scenes = _scenes(args, parcels=200, per_parcel=4)
     worlds = tuple(range(args.worlds))
     measures = [
@@ -247,7 +256,7 @@ def _ablations(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
     if args.tile is not None:
         measures.append(ablations.Measure("tile_all", f"{scenes[-1].name}, all labels", (args.worlds,), None))
     config = ablations.budget(args.steps, args.pixels)
-    return ablations.run(scenes, measures, config, args.out, range(args.seeds or 5), progress)
+    return ablations.run(scenes, measures, config, args.out, range(args.seeds or 5), progress, variants)
 
 
 def _counts(args: argparse.Namespace) -> tuple[int, ...]:

@@ -143,6 +143,8 @@ def test_a_study_of_ablations_keeps_its_results_and_goes_on(tmp_path, world, mon
     assert "no global shuffling" in (tmp_path / "ablations.md").read_text()
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("seed-0/*.json")}
     (tmp_path / "seed-0/no-mixup.json").unlink()
+    some = ablations.run([world], measures, config, tmp_path, [0], variants=["no-radar"])
+    assert set(some["variants"]) == set(ablations.NAMES) - {"no-mixup"}, "what is not asked for is not trained"
     again = ablations.run([world], measures, config, tmp_path, [0])
     assert again["variants"] == result["variants"]
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items() if path.stem != "no-mixup")

@@ -104,6 +104,7 @@ def run(
     out: str | Path,
     seeds: Sequence[int],
     progress: Progress | None = None,
+    variants: Sequence[str] = TRAINED,
 ) -> dict[str, Any]:
     """Train and judge every variant for every seed.
 
@@ -114,15 +115,17 @@ def run(
         out: folder; ``seed-K/NAME.json`` holds each result, ``ablations.json`` and ``ablations.md`` all of them.
         seeds: each has its own training pixels, weights and views.
         progress: ``(done, total, message)``; units are trained variants.
+        variants: which of :data:`TRAINED`; the full recipe, which the others are compared with, is always among them.
 
     Returns:
         JSON object with every score, as :func:`summary` made it.
     """
     out, done = Path(out), 0
+    wanted = [name for name in TRAINED if name == FULL or name in variants]
     for seed in seeds:
-        for name in TRAINED:
+        for name in wanted:
             if progress:
-                progress(done, len(seeds) * len(TRAINED), f"seed {seed}, {NAMES[name]}")
+                progress(done, len(seeds) * len(wanted), f"seed {seed}, {NAMES[name]}")
             place = out / f"seed-{seed}"
             if not (place / f"{name}.json").exists():
                 _train_and_judge(scenes, measures, variant(config, name, seed), name, place)
