@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,13 @@ def test_scenes_repeat_a_block_and_tiles_lie_in_three_systems(tmp_path: Path) ->
     pieces, problems = find_pieces(scale._tiles(tmp_path / "tiles", block, 7))
     assert (len(pieces), problems) == (7, [])
     assert {piece.describe().grid.crs for piece in pieces} == {"EPSG:32631", "EPSG:32632", "EPSG:32731"}
+
+
+def test_the_largest_scene_lies_in_one_zone() -> None:
+    block, _ = scale._block(16, 0)
+    grid = replace(block.grid, shape=(scale.SIDES[-1], scale.SIDES[-1]))
+    corners = [grid.pixel_to_lonlat(row, col) for row in (0, grid.height) for col in (0, grid.width)]
+    assert {int((lon + 180) // 6) + 1 for lon, _ in corners} == {31}, "fetch --by-zone would find half of it"
 
 
 def test_a_command_that_fails_is_told_and_not_measured(tmp_path: Path) -> None:
