@@ -246,7 +246,12 @@ def _run(name: str, module: ModuleType, args: argparse.Namespace) -> int:
         replaced = check_paths(declared, args, overwrite=getattr(args, "overwrite", False))
         if hasattr(module, "check"):
             module.check(args)
-        result = module.run(args)
+        try:
+            result = module.run(args)
+        except TesseraError:
+            if getattr(args, "share", None) is not None:
+                stores.send_done()
+            raise
         if stores.any:
             stores.send()
             result = stores.told(_settled(stores, module, args, result))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core._utils.percents import percent
-from tessera_core.cli.paths import TIFF, Input, Output, sidecars
+from tessera_core.cli.paths import TIFF, Declared, Input, Output, sidecars
 from tessera_core.cli.shares import (
     add_one_cog_option,
     add_spread_options,
@@ -39,12 +39,17 @@ def _beside(path: Path) -> list[Path]:
     return [values, *sidecars(path), *sidecars(values)]
 
 
-PATHS = {
-    "first": Input(),
-    "second": Input(),
+def _into(args: argparse.Namespace) -> Output:
+    """The folder of the tiles' maps; shares find there what the others have measured, four bytes a pixel."""
+    return Output(folder="into", meets=() if args.share is None else (".measured",))
+
+
+PATHS: dict[str, Declared] = {
+    "first": Input(by_tile=True),
+    "second": Input(by_tile=True),
     "stable": Input(),
     "out": Output(TIFF, beside=_beside),
-    "tiles": Output(folder="into"),
+    "tiles": _into,
     "plan": Output((".geojson",)),
 }
 EXAMPLES = (

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tessera_core.cli.paths import Input, Output, weights_names
+from tessera_core.cli.paths import Declared, Input, Output, weights_names
 from tessera_core.cli.shares import (
     add_spread_options,
     check_engine,
@@ -21,14 +21,26 @@ from tessera_core.cli.shares import (
     share_of,
     told_of_plan,
 )
+from tessera_core.errors import InputError
 
 if TYPE_CHECKING:
     from tessera_core.project.plan import Planned
 
-PATHS = {
+
+def _into(args: argparse.Namespace) -> Output:
+    """The folder of the tiles' embeddings; raises InputError where shares could not meet in it."""
+    if args.share is not None and args.format == "zarr" and "://" in str(args.out):
+        raise InputError(
+            "Shares write a Zarr store together on a disk that all of them see; give a folder there and copy the store when it is "
+            "whole, or take --format npy, which shares write into an object store."
+        )
+    return Output(folder="into")
+
+
+PATHS: dict[str, Declared] = {
     "tiles": Input(by_tile=True),
     "weights": Input(names=weights_names),
-    "out": Output(folder="into"),
+    "out": _into,
     "plan": Output((".geojson",)),
 }
 EXAMPLES = (
@@ -129,7 +141,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def _plan(args: argparse.Namespace, folders: list[Path]) -> list[Planned]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.project.plan import plan_generate
+    from tessera_core.sources.remote.objects import bring_whole
 
+    # How long it takes depends on how often pixels were seen.
+    bring_whole(folders)
     return plan_generate(folders, args.weights, Path(args.out), args.device, args.dim, ConsoleProgress("plan"))
 
 

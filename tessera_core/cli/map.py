@@ -35,7 +35,8 @@ PATHS = {
     "use_head": Input(names=kept_head_names),
     **dict.fromkeys(("out", "confidence", "margin"), Output(TIFF, beside=sidecars)),
     "save_head": Output(),
-    "tiles": Output(folder="into"),
+    # Of a tile that cannot be read the other shares are told there.
+    "tiles": Output(folder="into", meets=(".failed",)),
     "plan": Output((".geojson",)),
 }
 EXAMPLES = (

@@ -7,17 +7,19 @@ into a folder of the cache, which is sent when the command has ended. So any com
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.paths import Declared, Input, Output
-from tessera_core.errors import InputError
+from tessera_core.errors import InputError, TesseraError
 
 if TYPE_CHECKING:
     from tessera_core.sources.remote.objects import Address
 
+_log = logging.getLogger(__name__)
 _SCHEMES = ("s3://", "gs://", "https://", "http://")
 
 
@@ -25,7 +27,8 @@ class Stores:
     """The addresses of one command line. Nothing is imported where there is none."""
 
     def __init__(self) -> None:
-        self._folders: list[tuple[Path, Address]] = []
+        # Of each folder that is written to, the hidden folders in it that go to the store as well.
+        self._folders: list[tuple[Path, Address, tuple[str, ...]]] = []
         self._files: list[tuple[Path, Address]] = []
         self._read: list[tuple[Path, Address]] = []
 
@@ -46,7 +49,9 @@ class Stores:
                 continue
             meant = role(args) if callable(role) else role
             if isinstance(meant, Input) and not meant.urls:
-                in_part = meant.by_tile and getattr(args, "share", None) is not None
+                in_part = meant.by_tile and (
+                    getattr(args, "share", None) is not None or getattr(args, "dry_run", False)
+                )
                 paths = [self._fetched(one, in_part) for one in _listed(value)]
                 setattr(args, name, paths if isinstance(value, list) else type(value)(paths[0]))
             elif isinstance(meant, Output):
@@ -61,15 +66,26 @@ class Stores:
         from tessera_core.cli.console import ConsoleProgress
         from tessera_core.sources.remote.objects import Address, send
 
-        for folder, address in self._folders:
-            files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-            names = [path.as_posix() for path in files if not any(part.startswith(".") for part in path.parts)]
-            send(folder, address, names, progress=ConsoleProgress("send"))
+        self.send_folders()
         for file, address in self._files:
             names = [path.name for path in file.parent.iterdir() if path.is_file() and not path.name.startswith(".")]
             above = Address(address.scheme, address.host, address.path.rpartition("/")[0])
             send(file.parent, above, names, progress=ConsoleProgress("send"))
             shutil.rmtree(file.parent, ignore_errors=True)
+
+    def send_folders(self) -> None:
+        """Send what lies in folders that the command adds files to: each of them is whole, also where the command failed.
+
+        Raises:
+            InputError, ExportError: as :meth:`send`.
+        """
+        from tessera_core.cli.console import ConsoleProgress
+        from tessera_core.sources.remote.objects import is_hidden, send
+
+        for folder, address, meets in self._folders:
+            files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+            names = [name for name in files if not is_hidden(name, meets)]
+            send(folder, address, names, progress=ConsoleProgress("send"))
 
     def came(self) -> bool:
         """Take in what others have brought into the folders that the command wrote to, meanwhile; whether there was anything.
@@ -79,12 +95,12 @@ class Stores:
         """
         from tessera_core.sources.remote.objects import fetch_new
 
-        return any([fetch_new(address) for _, address in self._folders])
+        return any([fetch_new(address, meets) for _, address, meets in self._folders])
 
     def told(self, value: Any) -> Any:
         """A result, or a sentence, with addresses in the place of paths."""
         if isinstance(value, str):
-            for path, address in (*self._folders, *self._files, *self._read):
+            for path, address in (*((one[0], one[1]) for one in self._folders), *self._files, *self._read):
                 value = value.replace(str(path), str(address)).replace(
                     str(path.parent) + "/", str(address).rpartition("/")[0] + "/"
                 )
@@ -94,6 +110,15 @@ class Stores:
         if isinstance(value, list | tuple):
             return [self.told(one) for one in value]
         return value
+
+    def send_done(self) -> None:
+        """Of a command that failed, send what it had done: other shares and later runs on other machines know it by that."""
+        if self._folders:
+            try:
+                self.send_folders()
+            except TesseraError:
+                # Why the command failed is what a person has to know.
+                _log.info("What was done could not be sent:", exc_info=True)
 
     @property
     def any(self) -> bool:
@@ -123,8 +148,8 @@ class Stores:
             raise InputError(f"This command replaces its folder as a whole; give a folder here, not {address}.")
         if role.folder == "into":
             # What other runs have brought there is taken into account, and the rest is done.
-            self._folders.append((path, address))
-            return str(fetch(address, may_be_empty=True, progress=ConsoleProgress("fetch")))
+            self._folders.append((path, address, role.meets))
+            return str(fetch(address, may_be_empty=True, meets=role.meets, progress=ConsoleProgress("fetch")))
         if is_there(address) and not getattr(args, "overwrite", False):
             raise InputError(
                 f"{address} is there already; nothing was changed. Choose another name, or add --overwrite."

@@ -29,7 +29,8 @@ class Input:
     Attributes:
         names: words that may stand instead of a path (checkpoints, shipped configurations), asked for when needed.
         urls: whether an address is understood, too.
-        by_tile: whether with ``--share`` only the tiles of the share are read, and fetched, of a folder in an object store.
+        by_tile: whether of a folder in an object store only those tiles are fetched that are read: with ``--share`` of the share,
+            with ``--dry-run`` none but their headers.
     """
 
     names: Callable[[], Iterable[str]] | None = None
@@ -46,12 +47,14 @@ class Output:
         folder: ``"file"``; ``"whole"``, a folder that is replaced as one; or ``"into"``, a folder that files are added to.
         beside: files that are written with it, from its path.
         inside: files or folders that are written into it, for a folder.
+        meets: hidden folders in it through which shares meet, so that they go to an object store as well.
     """
 
     endings: tuple[str, ...] = ()
     folder: str = "file"
     beside: Callable[[Path], list[Path]] = lambda path: []
     inside: Callable[[argparse.Namespace, Path], list[Path]] = lambda args, path: []
+    meets: tuple[str, ...] = ()
 
 
 Role = Input | Output

@@ -13,7 +13,7 @@ import functools
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ from tessera_core.project.map_notes import CHANGE
 from tessera_core.project.plan import CHANGE_US, Planned
 from tessera_core.project.tile_maps import noted, pieces_of, require_ours, sizes, vouched, write_virtual, write_whole
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.sources.remote.objects import bring_whole
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
@@ -158,8 +159,12 @@ def change_tiles(
     there = {pair.name: known for pair in pairs if (known := _known(out, pair, digest, rate)) is not None}
     # Until the scene is judged, each tile is needed.
     done = set(there) if zipfile.is_zipfile(out / JUDGED) else set()
-    left = [pair for pair in pairs if pair.name not in done and not _lost_file(out, pair).is_file()]
-    if any(not _is_measured(out, pair) for pair in left):
+    left = [pair for pair in share.take(pairs) if pair.name not in done and not _lost_file(out, pair).is_file()]
+    mine = [pair for pair in left if not _is_measured(out, pair)]
+    if mine:
+        # Of an object store's tiles those stay there that this share does not touch.
+        beside = _Neighbours(pairs)
+        _bring({one.name: one for pair in mine for one in (pair, *beside.of(pair))}.values())
         run(functools.partial(_measure_share, pairs, out.absolute(), digest), 0)
     with alone(out / _LOCK, passing=True):
         layer, missing, lost = _judge(pairs, out, digest)
@@ -218,6 +223,10 @@ def pairs_of(first: Path, second: Path) -> tuple[tuple[Pair, ...], list[Failure]
     return tuple(sorted(pairs, key=lambda pair: pair.name)), failed
 
 
+def _bring(pairs: Iterable[Pair]) -> None:
+    bring_whole(piece.path for pair in pairs for piece in (pair.first, pair.second))
+
+
 def _place_of(piece: Piece) -> str:
     """A tile's name without the year that cells have at its end (:mod:`tessera_core.cells`)."""
     return piece.name.removesuffix(f"_{piece.year}")
@@ -255,6 +264,7 @@ def _scene_of(pairs: Sequence[Pair], out: Path, digest: str, seed: int) -> None:
         raise InputError(f"{out} holds change of other tiles or years; nothing was changed. Choose another folder.")
     rng = np.random.default_rng(seed)
     chosen = [pairs[n] for n in sorted(rng.permutation(len(pairs))[:TILES_LOOKED_AT])]
+    _bring(chosen)
     xs, ys = [], []
     for pair in chosen:
         try:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from obstore.store import MemoryStore
 from tessera_core.cli import main
 from tessera_core.errors import AcquisitionError, ExportError, InputError
 from tessera_core.grid import Grid
+from tessera_core.project import tile_change
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.local.open import find_pieces
 from tessera_core.sources.remote import objects
 from tessera_core.sources.remote.objects import Address, bring_whole, fetch, is_address, send
+from tests.analysis.two_years import two_years
 from tests.factories import make_grid, make_raster
 from tests.servers import free_port
 from tests.waiting import eventually
@@ -138,6 +141,21 @@ def test_a_command_reads_an_address_and_tells_of_it(
         (["stack", "s3://b/none", "s3://b/e/one", "--out", str(tmp_path / "x")], "nothing at s3://b/none"),
         (["change", "s3://b/e/one", "s3://b/e/two", "--out", "https://example.org/x.tif"], "read-only"),
         (["stack", "s3://b/e/one", "s3://b/e/two", "--out", "s3://b/both"], "as a whole"),
+        (
+            [
+                "generate",
+                str(tmp_path),
+                "--weights",
+                "studio-nano",
+                "--out",
+                "s3://b/z",
+                "--format",
+                "zarr",
+                "--share",
+                "1/2",
+            ],
+            "on a disk that all of them see",
+        ),
     ):
         assert main([*words, "--json"]) == 2
         assert why in json.loads(capsys.readouterr().out)["error"]["message"]
@@ -273,6 +291,83 @@ def test_shares_that_end_at_the_same_moment_show_all_tiles(
     assert (found["waiting"], found["tiles"], found["made"]) == ([], 3, 2)
     virtual = bytes(obstore.get(store, "out/M/map_32631.vrt").bytes()).decode()
     assert all(f"t{number}.tif" in virtual for number in range(3))
+
+
+def test_shares_of_a_comparison_on_two_machines_meet_in_the_store_and_fetch_no_more_than_they_touch(
+    store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "WORTH", 64)
+    monkeypatch.setattr(objects, "BEGINNING", 256)
+    monkeypatch.setattr(tile_change, "TILES_LOOKED_AT", 1)
+    made, size, width = two_years(0, share=0.25, size=72), 72, 18
+    for year, raster in (("2023", made.first), ("2024", made.second)):
+        for number in range(4):
+            piece, grid = (
+                np.s_[:, number * width : (number + 1) * width],
+                raster.grid.window(0, number * width, size, width),
+            )
+            replace(raster, codes=raster.codes[piece], scales=raster.scales[piece], grid=grid).save(
+                tmp_path / year / f"t{number}"
+            )
+        for file in (tmp_path / year).rglob("*.*"):
+            if file.is_file():
+                obstore.put(store, f"in/{file.relative_to(tmp_path).as_posix()}", file)
+    here = [str(tmp_path / year) for year in ("2023", "2024")]
+    assert main(["change", *here, "--tiles", str(tmp_path / "C"), "--json"]) == 0
+    capsys.readouterr()
+    words = ["change", "s3://b/in/2023", "s3://b/in/2024", "--tiles", "s3://b/out/C", "--json"]
+
+    def said(share: str) -> dict[str, Any]:
+        with monkeypatch.context() as patch:
+            patch.setenv("TESSERA_HOME", str(tmp_path / f"home{share[0]}"))
+            assert main([*words, "--share", share]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    def outlined(machine: str) -> set[str]:
+        found = (tmp_path / f"home{machine}").rglob(f".codes.npy{objects.REST}")
+        return {mark.parent.name for mark in found}
+
+    assert said("1/4")["waiting"] == ["t1", "t2", "t3"]
+    # The model of the scene looks at one tile, which is any.
+    drawn = int(np.random.default_rng(0).permutation(4)[0])
+    assert outlined("1") == {"t2", "t3"} - {f"t{drawn}"}
+    assert said("2/4")["waiting"] == ["t2", "t3"]
+    assert outlined("2") == {"t3"}
+    said("3/4")
+    assert said("4/4")["waiting"] == ["t0", "t1", "t2"]
+    for machine in ("1", "2"):
+        said(f"{machine}/4")
+    # What is over is measured once: nothing of the embeddings comes any more.
+    assert outlined("2") == {"t3"}
+    found = said("3/4")
+    assert (found["waiting"], found["tiles"]) == ([], 4)
+    for file in (tmp_path / "C").iterdir():
+        if file.suffix in (".tif", ".vrt"):
+            assert bytes(obstore.get(store, f"out/C/{file.name}").bytes()) == file.read_bytes(), file.name
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home9"))
+    assert main([*words, "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["done"] == 4
+    assert outlined("9") == {"t0", "t1", "t2", "t3"}
+
+
+def test_a_tile_that_one_machine_cannot_read_is_not_awaited_by_another(
+    store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_tiles(store, labelled_tiles(tmp_path, 3))
+    head = tmp_path / "head.safetensors"
+    words = ["map", str(tmp_path / "E"), "--labels", str(tmp_path / "labels.geojson"), "--out", str(tmp_path / "m.tif")]
+    assert main([*words, "--save-head", str(head)]) == 0
+    obstore.put(store, "out/M/t1.tif", b"of another program")
+    capsys.readouterr()
+    words = ["map", "s3://b/in/E", "--use-head", str(head), "--tiles", "s3://b/out/M", "--json"]
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home2"))
+    assert main([*words, "--share", "2/3"]) == 2
+    assert "not made by this command" in json.loads(capsys.readouterr().out)["error"]["message"]
+    for share, waiting in (("1/3", ["t2"]), ("3/3", [])):
+        monkeypatch.setenv("TESSERA_HOME", str(tmp_path / f"home{share[0]}"))
+        assert main([*words, "--share", share]) == 3
+        said = json.loads(capsys.readouterr().out)
+        assert (said["waiting"], [one["what"] for one in said["failed"]]) == (waiting, ["t1"])
 
 
 @pytest.fixture

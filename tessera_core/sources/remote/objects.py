@@ -34,12 +34,26 @@ INDEX = ".objects.json"
 REST, BEGINNING, WORTH = ".rest", 4096, 1 << 16
 # How the files of one tile are named that lie beside those of others, after its name.
 _PARTS = ("", "_int8", "_scales")
-_HIDDEN = re.compile(r"(^|/)\.")
 
 
 def is_address(text: str) -> bool:
     """Whether a text is an address of an object store or of a file on the web."""
     return text.partition("://")[0].lower() in SCHEMES and "://" in text
+
+
+def is_hidden(name: str, meets: Iterable[str] = ()) -> bool:
+    """Whether a file stays where it is: one of its folders, or itself, begins with a dot.
+
+    Args:
+        name: relative to the folder that is mirrored.
+        meets: hidden folders in it that go to a store all the same.
+
+    Example:
+        >>> is_hidden("a/.part"), is_hidden(".measured/t.npy"), is_hidden(".measured/t.npy", [".measured"])
+        (True, True, False)
+    """
+    first, *rest = PurePosixPath(name).parts or ("",)
+    return (first.startswith(".") and first not in meets) or any(part.startswith(".") for part in rest)
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,12 @@ def open_store(address: Address) -> Any:
 
 
 def fetch(
-    address: Address, *, may_be_empty: bool = False, outlines: bool = False, progress: Progress | None = None
+    address: Address,
+    *,
+    may_be_empty: bool = False,
+    outlines: bool = False,
+    meets: Iterable[str] = (),
+    progress: Progress | None = None,
 ) -> Path:
     """Mirror an object, or all that lies below it, into the cache.
 
@@ -126,6 +145,7 @@ def fetch(
         may_be_empty: whether nothing at all may be there; the folder is made then.
         outlines: of large NumPy arrays only the headers are fetched, in files of the right length that take no space, so that what
             there is can be listed; :func:`bring_whole` fetches the rest of those that are read.
+        meets: hidden folders that come all the same.
         progress: objects done and in all.
 
     Returns:
@@ -147,7 +167,12 @@ def fetch(
         _bring(store, address, wanted, {key: PurePosixPath(key).name for key in wanted}, target.parent, progress)
         return target
     below = f"{own}/" if own else ""
-    wanted = {key: facts for key, facts in found.items() if key.startswith(below) and not _HIDDEN.search(key)}
+    meets = tuple(meets)
+    wanted = {
+        key: facts
+        for key, facts in found.items()
+        if key.startswith(below) and not is_hidden(key.removeprefix(below), meets)
+    }
     if not wanted and not may_be_empty:
         raise InputError(f"There is nothing at {address}; check the bucket and the path.")
     target.mkdir(parents=True, exist_ok=True)
@@ -195,8 +220,11 @@ def _mark(file: Path) -> Path:
     return file.with_name(f".{file.name}{REST}")
 
 
-def fetch_new(address: Address) -> int:
+def fetch_new(address: Address, meets: Iterable[str] = ()) -> int:
     """Mirror what has come to a folder of a store since it was last mirrored or sent; how many objects did.
+
+    Args:
+        address, meets: see :func:`fetch`.
 
     Raises:
         InputError, AcquisitionError: as for :func:`fetch`.
@@ -207,7 +235,7 @@ def fetch_new(address: Address) -> int:
         nonlocal count
         count = total
 
-    fetch(address, may_be_empty=True, progress=counted)
+    fetch(address, may_be_empty=True, meets=meets, progress=counted)
     return count
 
 
