@@ -11,9 +11,9 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tessera_core.errors import GridError
 from tessera_core.grid import Grid
@@ -24,6 +24,8 @@ PIXEL_M = 10.0
 SOUTH_OFFSET_M = 10_000_000.0
 # Northing of the first row's upper edge: a whole number of cells above the equator, beyond the pole.
 TOP_M = 1000 * CELL_PX * PIXEL_M
+# Rows of cells that are cut out of a region at a time.
+_BAND = 32
 
 
 @dataclass(frozen=True, order=True)
@@ -101,10 +103,8 @@ def cut(grid: Grid, side: int = CELL_PX) -> Iterator[tuple[Cell, Grid]]:
         yield Cell(zone, row, column), grid.window(y0, x0, y1 - y0, x1 - x0)
 
 
-def cut_region(
-    region: Region, grid: Grid, side: int = CELL_PX
-) -> Iterator[tuple[Cell, Grid, NDArray[np.bool_] | None]]:
-    """The cells that hold a pixel of a region, from north to south.
+def cut_region(region: Region, grid: Grid, side: int = CELL_PX) -> Iterator[tuple[Cell, Grid, bool]]:
+    """The cells that hold a pixel of a region, from north to south, one at a time however many there are.
 
     Args:
         region: where.
@@ -112,22 +112,63 @@ def cut_region(
         side: of a cell, in pixels.
 
     Returns:
-        Each cell, its part of the grid, and which of the part's pixels lie in the region: bool (H, W), or None for all.
+        Each cell, its part of the grid, and whether some of the part's pixels lie outside the region.
 
     Raises:
         GridError: the grid lies in no UTM zone.
     """
     import shapely
+
+    zone, _ = utm_zone(grid)
+    shape = region.projected(grid.crs or "")
+    shape = shape if shape.is_valid else shapely.make_valid(shape)
+    top, left = place(grid)
+    columns = np.arange(left // side, math.ceil((left + grid.width) / side))
+    x0, x1 = np.maximum(columns * side - left, 0), np.minimum((columns + 1) * side - left, grid.width)
+    rows = range(top // side, math.ceil((top + grid.height) / side))
+    # What a row of cells is compared with is cut out of a band of rows, and that out of the whole: a coast has many corners.
+    for first in range(rows.start, rows.stop, _BAND):
+        band = _strip(shape, grid, first * side - top, (first + _BAND) * side - top)
+        if band.is_empty:
+            continue
+        for row in range(first, min(first + _BAND, rows.stop)):
+            y0, y1 = max(row * side - top, 0), min((row + 1) * side - top, grid.height)
+            strip = _strip(band, grid, y0, y1)
+            if strip.is_empty:
+                continue
+            shapely.prepare(strip)
+            t = grid.transform
+            boxes = shapely.box(t.c + t.a * x0, t.f + t.e * y1, t.c + t.a * x1, t.f + t.e * y0)
+            whole = shapely.contains_properly(strip, boxes)
+            for n in np.flatnonzero(shapely.intersects(strip, boxes)):
+                part = grid.window(y0, int(x0[n]), y1 - y0, int(x1[n] - x0[n]))
+                if whole[n] or _holds_a_pixel(strip, boxes[n], part):
+                    yield Cell(zone, row, int(columns[n])), part, not whole[n]
+
+
+def _strip(shape: Any, grid: Grid, y0: int, y1: int) -> Any:
+    """What of a shape lies in rows of a grid, and two rows beyond at each side."""
+    import shapely
+
+    west, _, east, _ = grid.bounds
+    t = grid.transform
+    wide = 2 * abs(t.a)
+    box = shapely.box(west - wide, t.f + t.e * y1 - wide, east + wide, t.f + t.e * y0 + wide)
+    return shapely.intersection(shape, box)
+
+
+def _holds_a_pixel(shape: Any, box: Any, grid: Grid) -> bool:
+    """Whether the centre of a pixel of a grid, whose outline is ``box``, lies in a shape."""
+    import shapely
     from rasterio.features import geometry_mask
 
-    utm_zone(grid)
-    shape = region.projected(grid.crs or "")
-    shapely.prepare(shape)
-    for cell, part in cut(grid, side):
-        box = shapely.box(*part.bounds)
-        if not shapely.intersects(shape, box):
-            continue
-        if shapely.contains_properly(shape, box):
-            yield cell, part, None
-        elif (inside := geometry_mask([shape], part.shape, part.transform, invert=True)).any():
-            yield cell, part, np.asarray(inside, bool)
+    here = shapely.intersection(shape, box)
+    polygons = [one for one in shapely.get_parts(here) if one.geom_type == "Polygon" and one.area > 0]
+    t = grid.transform
+    for polygon in polygons:
+        # Of all but slivers one look is enough.
+        inner = polygon.representative_point()
+        col, row = math.floor((inner.x - t.c) / t.a), math.floor((inner.y - t.f) / t.e)
+        if shapely.contains_xy(polygon, t.c + t.a * (col + 0.5), t.f + t.e * (row + 0.5)):
+            return True
+    return bool(polygons) and bool(geometry_mask(polygons, grid.shape, t, invert=True).any())

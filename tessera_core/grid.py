@@ -48,6 +48,19 @@ def utm_crs(lon: float, lat: float) -> str:
     return f"EPSG:{32600 + zone if lat >= 0 else 32700 + zone}"
 
 
+def one_side(lon: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Longitudes of one area that is no half turn wide, up to 180 or from -180 on, whichever side most of them are on.
+
+    Example:
+        >>> one_side(np.array([179.8, 180.0, -179.9])).tolist()
+        [179.8, 180.0, 180.0]
+    """
+    if not lon.size or lon.max() - lon.min() <= 180:
+        return lon
+    west = np.count_nonzero(lon < 0) * 2 > lon.size
+    return np.where((lon < 0) == west, lon, -180.0 if west else 180.0)
+
+
 def _crs_text(crs: Any) -> str:
     """``"EPSG:n"`` of a coordinate system, its WKT where it has no such number.
 
@@ -168,11 +181,12 @@ class Grid:
 
     @property
     def bounds_lonlat(self) -> BBox:
-        """Geographic bounding box ``(west, south, east, north)``, edges densified."""
+        """Geographic bounding box ``(west, south, east, north)``, edges densified; on one side of the 180th meridian."""
         steps = np.linspace(0, 1, 21)
         rows = np.concatenate([steps * 0, steps * 0 + 1, steps, steps]) * self.height
         cols = np.concatenate([steps, steps, steps * 0, steps * 0 + 1]) * self.width
         lon, lat = self.pixel_to_lonlat(rows, cols)
+        lon = one_side(lon)
         return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
 
     def inside(self, rows: ArrayLike, cols: ArrayLike) -> NDArray[np.bool_]:

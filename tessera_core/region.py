@@ -6,7 +6,9 @@ What no map on one UTM grid can show (poles, both sides of the 180th meridian, h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,18 +76,20 @@ class Region:
         west, south, east, north = self.geometry.bounds
         return float(west), float(south), float(east), float(north)
 
-    def grid(self, resolution_m: float = RESOLUTION_M, *, limited: bool = True) -> Grid:
+    def grid(self, resolution_m: float = RESOLUTION_M, *, limited: bool = True, plain: bool = False) -> Grid:
         """The grid in the UTM zone of the region's centre that covers it, snapped to whole pixels.
 
         Args:
             resolution_m: side of a pixel.
             limited: refuse more pixels than one map can have; what is cut into cells may be larger.
+            plain: of zones of six degrees everywhere, as :meth:`by_zone` cuts, without those that are wider in Norway.
 
         Raises:
             InputError: it would have too many pixels.
         """
         centre = self.geometry.centroid
-        crs = utm_crs(centre.x, centre.y)
+        # No zone is wider at the equator's height.
+        crs = f"{utm_crs(centre.x, -1 if centre.y < 0 else 0)}" if plain else utm_crs(centre.x, centre.y)
         west, south, east, north = self.projected(crs).bounds
         x0, y1 = np.floor(west / resolution_m) * resolution_m, np.ceil(north / resolution_m) * resolution_m
         width = max(1, int(np.ceil((east - x0) / resolution_m)))
@@ -103,18 +107,7 @@ class Region:
             >>> [part.bbox for part in parse_bbox("5,50,7,51").by_zone()]
             [(5.0, 50.0, 6.0, 51.0), (6.0, 50.0, 7.0, 51.0)]
         """
-        import shapely
-
-        west, south, east, north = self.bbox
-        edges = np.arange(np.floor(west / 6) * 6, east, 6)
-        if len(edges) < 2:
-            return [self]
-        parts = []
-        for edge in edges:
-            part = shapely.intersection(self.geometry, shapely.box(edge, south, edge + 6, north))
-            if polygons := [one for one in shapely.get_parts(part) if one.geom_type == "Polygon" and one.area > 0]:
-                parts.append(Region(shapely.union_all(polygons), self.name))
-        return parts
+        return cut_by_zone(self.geometry, self.name)
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """bool (H, W): which pixel centres of a georeferenced grid lie inside the region.
@@ -131,19 +124,46 @@ class Region:
 
     def projected(self, crs: str) -> Any:
         """The shapely geometry in metres of a coordinate system."""
-        import shapely
-
-        # Long edges are straight in degrees, not in metres.
-        dense = shapely.segmentize(self.geometry, 0.01)
-        project = transformer("EPSG:4326", crs)
-
-        def to_xy(points: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.column_stack(project.transform(points[:, 0], points[:, 1]))
-
-        return shapely.transform(dense, to_xy)
+        return _projected(self.geometry, crs)
 
 
-def _require_mappable(geometry: BaseGeometry) -> None:
+# Each cell of a region asks for it.
+@functools.lru_cache(maxsize=4)
+def _projected(geometry: BaseGeometry, crs: str) -> Any:
+    import shapely
+
+    # Long edges are straight in degrees, not in metres.
+    dense = shapely.segmentize(geometry, 0.01)
+    project = transformer("EPSG:4326", crs)
+
+    def to_xy(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.column_stack(project.transform(points[:, 0], points[:, 1]))
+
+    return shapely.transform(dense, to_xy)
+
+
+def cut_by_zone(geometry: BaseGeometry, name: str) -> list[Region]:
+    """An area between longitudes -180 and 180 as regions in one UTM zone each, see :meth:`Region.by_zone`."""
+    import shapely
+
+    west, south, east, north = geometry.bounds
+    edges = np.arange(np.floor(west / 6) * 6, east, 6)
+    if len(edges) < 2:
+        return [Region(geometry, name)]
+    parts = []
+    for edge in edges:
+        part = shapely.intersection(geometry, shapely.box(edge, south, edge + 6, north))
+        if polygons := [one for one in shapely.get_parts(part) if one.geom_type == "Polygon" and one.area > 0]:
+            parts.append(Region(shapely.union_all(polygons), name))
+    return parts
+
+
+def require_on_earth(geometry: BaseGeometry) -> None:
+    """Refuse what is no area, or has coordinates that are none.
+
+    Raises:
+        InputError: it is no area, or does not lie on Earth; SwappedAxesError where it would the other way round.
+    """
     import shapely
 
     points = shapely.get_coordinates(geometry)
@@ -162,21 +182,26 @@ def _require_mappable(geometry: BaseGeometry) -> None:
             "The region does not lie on Earth: its coordinates are no longitudes and latitudes in degrees "
             f"({west:.6g}, {south:.6g}, {east:.6g}, {north:.6g}). Save it with its coordinate system."
         )
+    if west < -360 or east > 360:
+        raise InputError(
+            f"The region does not lie on Earth: longitudes run from -180 to 180, but it reaches {_far(west, east):.6g}."
+        )
+
+
+def _require_mappable(geometry: BaseGeometry) -> None:
+    require_on_earth(geometry)
+    west, south, east, north = (float(v) for v in geometry.bounds)
     if south < SOUTH_END or north > NORTH_END:
         raise InputError(
             f"The region reaches {south if south < SOUTH_END else north:.1f} degrees of latitude, but embeddings lie in UTM "
             "zones, which end at 80 S and 84 N; choose a region between them."
-        )
-    if west < -360 or east > 360:
-        raise InputError(
-            f"The region does not lie on Earth: longitudes run from -180 to 180, but it reaches {_far(west, east):.6g}."
         )
     if east - west > 180 or west < -180 or east > 180:
         raise InputError(_beyond_180(west, east))
     if east - west > MAX_DEGREES:
         raise InputError(
             f"The region is {east - west:.1f} degrees wide; one map has one UTM grid, which is good for {MAX_DEGREES:g} "
-            "degrees at most. Take it in parts."
+            "degrees at most. Take it in parts, or cell by cell (on the command line with --by-zone)."
         )
 
 
@@ -193,7 +218,8 @@ def _beyond_180(west: float, east: float) -> str:
             f"write them as {west + shift:g} and {east + shift:g}."
         )
     return (
-        "The region lies on both sides of the 180th meridian; give it as two regions, one up to 180 E, one from 180 W."
+        "The region lies on both sides of the 180th meridian; give it as two regions, one up to 180 E, one from 180 W, or take it "
+        "cell by cell (on the command line with --by-zone)."
     )
 
 
@@ -222,6 +248,20 @@ def parse_bbox(text: str) -> Region:
     """
     from shapely.geometry import box
 
+    west, south, east, north = box_numbers(text)
+    if west > 0 > east and west - east > 180:
+        raise InputError(_beyond_180(west, east))
+    if west > east:
+        raise InputError(f"West ({west:g}) must be smaller than east ({east:g}).")
+    return Region(box(west, south, east, north), f"{west:.4f}_{south:.4f}_{east:.4f}_{north:.4f}")
+
+
+def box_numbers(text: str) -> BBox:
+    """The numbers of ``"west,south,east,north"``; west may be larger than east.
+
+    Raises:
+        InputError: not four numbers, no area, or latitudes that are none.
+    """
     try:
         west, south, east, north = (float(part) for part in text.replace(";", ",").split(","))
     except ValueError as error:
@@ -235,13 +275,11 @@ def parse_bbox(text: str) -> Region:
         if abs(west) <= 90 and abs(east) <= 90:
             hint = f" Are longitude and latitude swapped? Then write {south:g},{west:g},{north:g},{east:g}."
         raise InputError(f"Latitudes run from -90 to 90, but the box has {south:g} and {north:g}.{hint}")
-    if west > 0 > east and west - east > 180:
-        raise InputError(_beyond_180(west, east))
-    if west >= east:
+    if west == east:
         raise InputError(f"West ({west:g}) must be smaller than east ({east:g}).")
     if south >= north:
         raise InputError(f"South ({south:g}) must be smaller than north ({north:g}).")
-    return Region(box(west, south, east, north), f"{west:.4f}_{south:.4f}_{east:.4f}_{north:.4f}")
+    return west, south, east, north
 
 
 @dataclass(frozen=True)
@@ -282,6 +320,10 @@ class RegionReport:
             said.append(f"Converted from {self.crs} to degrees.")
         return [*said, *self.notes]
 
+    def with_notes(self, notes: Sequence[str]) -> RegionReport:
+        """The same with more to say."""
+        return replace(self, notes=(*self.notes, *notes))
+
 
 _DEGREES = ("EPSG:4326", "OGC:CRS84")
 _POINTS, _LINES = "points, not areas", "lines, not areas"
@@ -310,9 +352,28 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
     Raises:
         InputError: the file is missing, not readable, holds neither polygons nor places, or does not lie on Earth.
     """
+    path = Path(path)
+    geometry, report = shapes_of(path, swap=swap)
+    try:
+        return Region(geometry, path.stem), report
+    except InputError as error:
+        raise type(error)(f"{path.name}: {error}") from error
+
+
+def shapes_of(
+    path: Path, *, swap: bool = False, prepare: Callable[[BaseGeometry], BaseGeometry] | None = None
+) -> tuple[BaseGeometry, RegionReport]:
+    """All polygons of a file as one geometry in degrees, and how it was read; of strangers' files :func:`contained` callers only.
+
+    Args:
+        path, swap: see :func:`read_region_report`.
+        prepare: applied to each feature in degrees before it is made valid.
+
+    Raises:
+        InputError: the file is missing, not readable, or holds neither polygons nor places.
+    """
     import shapely
 
-    path = Path(path)
     if is_missing(path):
         raise InputError(f"{path} does not exist; give a GeoJSON, GeoPackage, KML or zipped Shapefile with polygons.")
     layers = _layers(path)
@@ -324,7 +385,7 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
     for crs, shapes in layers:
         for shape in shapes:
             read += 1
-            polygons, why = _in_degrees(shape, crs, swap)
+            polygons, why = _in_degrees(shape, crs, swap, prepare)
             if why:
                 skipped[why] = skipped.get(why, 0) + 1
                 if why in _NO_AREA:
@@ -347,10 +408,6 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
     if not pieces:
         raise InputError(f"{path.name} holds no polygon; a region is an area, so draw one.")
     geometry = shapely.union_all(pieces)
-    try:
-        region = Region(geometry, path.stem)
-    except InputError as error:
-        raise type(error)(f"{path.name}: {error}") from error
     parts = list(getattr(geometry, "geoms", [geometry]))
     notes = [around] if around else []
     notes += [] if declared else ["The file names no coordinate system; its numbers were taken as degrees."]
@@ -366,13 +423,19 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
         ", ".join(sorted(declared)),
         tuple(notes),
     )
-    return region, report
+    return geometry, report
 
 
-def _in_degrees(shape: Any, crs: str, swap: bool) -> tuple[Any, str]:
+def _in_degrees(
+    shape: Any, crs: str, swap: bool, prepare: Callable[[BaseGeometry], BaseGeometry] | None = None
+) -> tuple[Any, str]:
     """The valid polygons of a file's feature as longitudes and latitudes, or why there are none."""
     import shapely
 
+    if prepare is not None and shape is not None and (not crs or crs in _DEGREES):
+        # Before it is made valid: what goes round the world the long way crosses itself.
+        shape = prepare(shapely.transform(shape, lambda p: p[:, ::-1]) if swap else shape)
+        return _polygons(shape)
     polygons, why = _polygons(shape)
     if why:
         return None, why
@@ -381,6 +444,8 @@ def _in_degrees(shape: Any, crs: str, swap: bool) -> tuple[Any, str]:
         polygons = shapely.transform(polygons, lambda p: np.column_stack(project.transform(p[:, 0], p[:, 1])))
         if not np.isfinite(shapely.get_coordinates(polygons)).all():
             return None, f"places that {crs} cannot hold"
+        if prepare is not None:
+            polygons = prepare(polygons)
         # Straight edges of one system may cross in another.
         polygons, why = _polygons(polygons)
         if why:

@@ -6,6 +6,7 @@ seeded; what is random in one run is the same in the next.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -265,3 +266,36 @@ def patchwork(
     raster = EmbeddingRaster(codes, scales, Grid.local((height, width)), Provenance(dim=dim))
     rows, cols = (a[:: len(a) // 150] for a in np.nonzero(raster.valid()))
     return raster, truth, rows, cols
+
+
+def write_areas(path: Path, *geometries: dict[str, Any] | None, crs: str | None = None) -> Path:
+    """A file of GeoJSON with a feature for each geometry."""
+    features = [{"type": "Feature", "properties": {}, "geometry": geometry} for geometry in geometries]
+    text: dict[str, Any] = {"type": "FeatureCollection", "features": features}
+    if crs:
+        text["crs"] = {"type": "name", "properties": {"name": crs}}
+    path.write_text(json.dumps(text))
+    return path
+
+
+def ring(west: float, south: float, east: float, north: float) -> dict[str, Any]:
+    """A box as a polygon of GeoJSON."""
+    corners = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [corners]}
+
+
+# A field in Fiji that lies on both sides of the 180th meridian, in every way that people and programs write it.
+FIJI = {
+    "split as RFC 7946 asks": [ring(179.9, -17, 180, -16.9), ring(-180, -17, -179.9, -16.9)],
+    "split in one feature": [
+        {
+            "type": "MultiPolygon",
+            "coordinates": [r["coordinates"] for r in (ring(179.9, -17, 180, -16.9), ring(-180, -17, -179.9, -16.9))],
+        }
+    ],
+    "wrapped round the world": [ring(179.9, -17, -179.9, -16.9)],
+    "running on to the east": [ring(179.9, -17, 180.1, -16.9)],
+    "running on to the west": [ring(-180.1, -17, -179.9, -16.9)],
+    "islands apart": [ring(178.1, -17, 178.2, -16.9), ring(-179.5, -17, -179.4, -16.9)],
+    "islands, one beyond 180": [ring(178.1, -17, 178.2, -16.9), ring(180.4, -17, 180.5, -16.9)],
+}

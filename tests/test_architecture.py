@@ -33,6 +33,7 @@ FLOORS = (
         "grid",
         "cells",
         "region",
+        "wide_region",
         "areas",
         "provenance",
         "observations",

@@ -18,6 +18,7 @@ from tessera_core.errors import InputError
 from tessera_core.grid import utm_crs
 from tessera_core.project.request import box_around, from_query
 from tessera_core.region import Region, parse_bbox, read_region, read_region_report
+from tests.factories import FIJI, ring, write_areas
 
 BOX = {"type": "Polygon", "coordinates": [[[0.1, 52.1], [0.2, 52.1], [0.2, 52.2], [0.1, 52.2], [0.1, 52.1]]]}
 BOW_TIE = {"type": "Polygon", "coordinates": [[[1, 52], [1.1, 52.1], [1.1, 52], [1, 52.1], [1, 52]]]}
@@ -33,17 +34,8 @@ HOLED = {
 POINT = {"type": "Point", "coordinates": [0.5, 52.5]}
 
 
-def _write(path: Path, *geometries: dict[str, Any] | None, crs: str | None = None) -> Path:
-    features = [{"type": "Feature", "properties": {}, "geometry": geometry} for geometry in geometries]
-    text: dict[str, Any] = {"type": "FeatureCollection", "features": features}
-    if crs:
-        text["crs"] = {"type": "name", "properties": {"name": crs}}
-    path.write_text(json.dumps(text))
-    return path
-
-
 def test_the_report_counts_what_was_used_repaired_and_left_out(tmp_path: Path) -> None:
-    region, report = read_region_report(_write(tmp_path / "all.geojson", BOX, BOW_TIE, HOLED, POINT, POINT, None))
+    region, report = read_region_report(write_areas(tmp_path / "all.geojson", BOX, BOW_TIE, HOLED, POINT, POINT, None))
     assert (report.read, report.used, report.repaired, report.holes) == (6, 3, 1, 1)
     assert report.skipped == {"points, not areas": 2, "without geometry": 1}
     # Box, two triangles of the bow tie, and the square with a hole.
@@ -58,7 +50,7 @@ def test_the_report_counts_what_was_used_repaired_and_left_out(tmp_path: Path) -
 def test_another_crs_and_another_format_give_the_same_region(tmp_path: Path) -> None:
     import pyogrio
 
-    table = pyogrio.read_dataframe(_write(tmp_path / "a.geojson", BOX))
+    table = pyogrio.read_dataframe(write_areas(tmp_path / "a.geojson", BOX))
     for name, epsg in (("utm.gpkg", 32631), ("british.shp", 27700), ("degrees.kml", 4326)):
         driver = {"driver": "KML"} if name.endswith("kml") else {}
         pyogrio.write_dataframe(table.to_crs(epsg), tmp_path / name, **driver)
@@ -75,7 +67,7 @@ def test_all_layers_are_read(tmp_path: Path) -> None:
     import pyogrio
 
     path = tmp_path / "two.gpkg"
-    table = pyogrio.read_dataframe(_write(tmp_path / "a.geojson", BOX))
+    table = pyogrio.read_dataframe(write_areas(tmp_path / "a.geojson", BOX))
     pyogrio.write_dataframe(table, path, layer="first")
     pyogrio.write_dataframe(table.translate(1, 0).to_frame("geometry"), path, layer="second", append=True)
     region, report = read_region_report(path)
@@ -85,7 +77,7 @@ def test_all_layers_are_read(tmp_path: Path) -> None:
 
 def test_swapped_axes_are_refused_until_told(tmp_path: Path) -> None:
     ring = [[52.1, 100.1], [52.2, 100.1], [52.2, 100.2], [52.1, 100.1]]
-    path = _write(tmp_path / "swapped.geojson", {"type": "Polygon", "coordinates": [ring]})
+    path = write_areas(tmp_path / "swapped.geojson", {"type": "Polygon", "coordinates": [ring]})
     with pytest.raises(InputError, match=r"swapped\.geojson: .* latitude seem swapped"):
         read_region(path)
     region, report = read_region_report(path, swap=True)
@@ -101,7 +93,7 @@ def test_swapped_axes_are_refused_until_told(tmp_path: Path) -> None:
     ],
 )
 def test_files_without_polygons_say_so(tmp_path: Path, name: str, content: str | None, says: str) -> None:
-    path = _write(tmp_path / name, POINT)
+    path = write_areas(tmp_path / name, POINT)
     if content is not None:
         path.write_text(content)
     with pytest.raises(InputError, match=says):
@@ -111,47 +103,25 @@ def test_files_without_polygons_say_so(tmp_path: Path, name: str, content: str |
 def test_places_without_area_become_the_box_around_them(tmp_path: Path) -> None:
     """Field plots are a usual way to say where one works; a refusal would only send people to draw the box themselves."""
     places = {"type": "MultiPoint", "coordinates": [[3.70, 51.04], [3.74, 51.07]]}
-    region, report = read_region_report(_write(tmp_path / "plots.geojson", places))
+    region, report = read_region_report(write_areas(tmp_path / "plots.geojson", places))
     west, south, east, north = region.bbox
     assert (south, north) == pytest.approx((51.04 - 500 / 111_320, 51.07 + 500 / 111_320))
     assert (west, east) == pytest.approx((3.70 - 0.00715, 3.74 + 0.00715), abs=1e-4)
     said = " ".join(report.sentences())
     assert "box around them, 500 m wider" in said
     assert "left out" not in said
-    turned, _ = read_region_report(_write(tmp_path / "one.geojson", POINT), swap=True)
+    turned, _ = read_region_report(write_areas(tmp_path / "one.geojson", POINT), swap=True)
     assert turned.bbox[0] < POINT["coordinates"][1] < turned.bbox[2]
 
 
 # ------------------------------------------------------------------ the edges of the world
 
 
-def _ring(west: float, south: float, east: float, north: float) -> dict[str, Any]:
-    corners = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [corners]}
-
-
-# A field in Fiji that lies on both sides of the 180th meridian, in every way that people and programs write it.
-FIJI = {
-    "split as RFC 7946 asks": [_ring(179.9, -17, 180, -16.9), _ring(-180, -17, -179.9, -16.9)],
-    "split in one feature": [
-        {
-            "type": "MultiPolygon",
-            "coordinates": [r["coordinates"] for r in (_ring(179.9, -17, 180, -16.9), _ring(-180, -17, -179.9, -16.9))],
-        }
-    ],
-    "wrapped round the world": [_ring(179.9, -17, -179.9, -16.9)],
-    "running on to the east": [_ring(179.9, -17, 180.1, -16.9)],
-    "running on to the west": [_ring(-180.1, -17, -179.9, -16.9)],
-    "islands apart": [_ring(178.1, -17, 178.2, -16.9), _ring(-179.5, -17, -179.4, -16.9)],
-    "islands, one beyond 180": [_ring(178.1, -17, 178.2, -16.9), _ring(180.4, -17, 180.5, -16.9)],
-}
-
-
 @pytest.mark.parametrize("polygons", FIJI.values(), ids=FIJI)
 def test_no_door_takes_a_region_on_both_sides_of_the_180th_meridian(
     tmp_path: Path, polygons: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = _write(tmp_path / "fiji.geojson", *polygons)
+    path = write_areas(tmp_path / "fiji.geojson", *polygons)
     nowhere = "http://127.0.0.1:9"
     for command in (
         ["acquire", "--year", "2023", "--out", str(tmp_path / "x"), "--stac-url", nowhere],
@@ -171,7 +141,7 @@ def test_a_file_in_metres_over_the_180th_meridian_is_refused_too(tmp_path: Path)
     import pyogrio
 
     # 0.1 degrees to either side, in the last UTM zone and in a Mercator of the Pacific.
-    table = pyogrio.read_dataframe(_write(tmp_path / "a.geojson", _ring(179.8, -17, 179.9, -16.9)))
+    table = pyogrio.read_dataframe(write_areas(tmp_path / "a.geojson", ring(179.8, -17, 179.9, -16.9)))
     for name, epsg in (("zone60.gpkg", 32760), ("pacific.gpkg", 3832)):
         moved = table.to_crs(epsg)
         width = moved.total_bounds[2] - moved.total_bounds[0]
@@ -182,7 +152,7 @@ def test_a_file_in_metres_over_the_180th_meridian_is_refused_too(tmp_path: Path)
 
 
 def test_longitudes_of_0_to_360_are_taken_and_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    region, report = read_region_report(_write(tmp_path / "a.geojson", _ring(185, -17, 185.1, -16.9)))
+    region, report = read_region_report(write_areas(tmp_path / "a.geojson", ring(185, -17, 185.1, -16.9)))
     assert region.bbox == pytest.approx((-175, -17, -174.9, -16.9))
     assert region.grid().crs == "EPSG:32701"
     assert "other hemisphere" in " ".join(report.sentences())
@@ -195,7 +165,7 @@ def test_longitudes_of_0_to_360_are_taken_and_that_is_said(tmp_path: Path, capsy
 def test_swapped_coordinates_are_taken_by_the_command_line_when_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = _write(tmp_path / "swapped.geojson", _ring(52.1, 100.1, 52.2, 100.2))
+    path = write_areas(tmp_path / "swapped.geojson", ring(52.1, 100.1, 52.2, 100.2))
     command = ["coverage", "--store-url", "http://127.0.0.1:9", "--attempts", "1", "--region", str(path)]
     assert main(command) == 2
     said = capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,3 +41,11 @@ def folders_below(folder: Path, problems: list[str]) -> Iterator[Path]:
                 yield from walk(part)
 
     yield from walk(folder)
+
+
+def names_in(folder: Path) -> frozenset[str]:
+    """The names in a folder, in one look instead of one for each; empty where it cannot be looked into."""
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tessera_core.cli.coverage import WHERE, add_where, region_of
+from tessera_core.cli.coverage import WHERE, add_where, region_of, wide_region_of
 from tessera_core.cli.paths import Output
 from tessera_core.cli.shares import (
     add_spread_options,
@@ -143,11 +143,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.project.plan import plan_acquire
 
     window = _window(args)
-    region, notes = region_of(args)
+    if args.by_zone:
+        wide, notes = wide_region_of(args)
+        regions, (_, south, _, north) = wide.by_zone(), wide.bbox
+    else:
+        region, notes = region_of(args)
+        regions, (_, south, _, north) = [region], region.bbox
     if window is None:
         from tessera_core.dpixels.acquire.presets import season_window
 
-        _, south, _, north = region.bbox
         named = season_window(args.season, args.year, (south + north) / 2)
         window, notes = named.window, [*notes, named.sentence]
     catalogue = CATALOGUES[args.source]
@@ -164,7 +168,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         timeout_s=args.timeout,
     )
     progress, share = ConsoleProgress("acquire"), share_of(args)
-    regions = region.by_zone() if args.by_zone else [region]
     if told := planned(args, lambda: plan_acquire(regions, window, catalogue, Path(args.out), options)):
         return told
     if args.processes > 1 or args.by_zone or scheduler_of(args):
@@ -173,7 +176,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 regions, window, catalogue, args.out, options, share=share, progress=progress, **engine
             )
     else:
-        report = acquire(region, window, catalogue, args.out, options, share=share, progress=progress)
+        report = acquire(regions[0], window, catalogue, args.out, options, share=share, progress=progress)
     return report.to_json() | {"notes": notes}
 
 

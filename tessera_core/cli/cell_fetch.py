@@ -10,8 +10,8 @@ from tessera_core.cli.shares import check_engine, engine_of, planned, share_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tessera_core.region import Region
     from tessera_core.sources.remote.window_task import Source
+    from tessera_core.wide_region import WideRegion
 
 
 def check_cells(args: argparse.Namespace) -> None:
@@ -42,7 +42,7 @@ def check_cells(args: argparse.Namespace) -> None:
 
 
 def fetched_by_cell(
-    args: argparse.Namespace, region: Region, notes: Sequence[str], years: Sequence[int], source: Source
+    args: argparse.Namespace, region: WideRegion, notes: Sequence[str], years: Sequence[int], source: Source
 ) -> dict[str, Any]:
     """Fetch, or only plan; the result of the command."""
     from tessera_core.cli.console import ConsoleProgress

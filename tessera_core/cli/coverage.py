@@ -14,10 +14,11 @@ from tessera_core.cli.paths import Input, Output
 from tessera_core.cli.years import add_years, parse_years
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tessera_core.region import Region
     from tessera_core.sources.remote.cog_archive import CogArchive
+    from tessera_core.wide_region import WideRegion
 
 WHERE = {"region": Input(), "points": Input()}
 PATHS = {**WHERE, "request": Output((".txt", ".json", ".md", ".csv"))}
@@ -83,18 +84,41 @@ def archive_address(args: argparse.Namespace) -> str:
 
 def region_of(args: argparse.Namespace) -> tuple[Region, list[str]]:
     """The region that the arguments name, and what is to be told of how its file was read."""
-    from tessera_core.errors import InputError
-    from tessera_core.region import SwappedAxesError, parse_bbox, read_region_report
+    from tessera_core.region import parse_bbox, read_region_report
 
     if args.bbox:
-        if args.swap:
-            raise InputError("--swap is for the file of --region; write the box of --bbox as west,south,east,north.")
+        _require_no_swap(args)
         return parse_bbox(args.bbox), []
+    region, told = _swappable(args, read_region_report)
+    return region, told.sentences()
+
+
+def wide_region_of(args: argparse.Namespace) -> tuple[WideRegion, list[str]]:
+    """The same of any width and over the 180th meridian, for what is cut into cells zone by zone."""
+    from tessera_core.wide_region import parse_wide_bbox, read_wide_region
+
+    if args.bbox:
+        _require_no_swap(args)
+        return parse_wide_bbox(args.bbox)
+    region, told = _swappable(args, read_wide_region)
+    return region, told.sentences()
+
+
+def _require_no_swap(args: argparse.Namespace) -> None:
+    from tessera_core.errors import InputError
+
+    if args.swap:
+        raise InputError("--swap is for the file of --region; write the box of --bbox as west,south,east,north.")
+
+
+def _swappable[R](args: argparse.Namespace, read: Callable[..., R]) -> R:
+    from tessera_core.errors import InputError
+    from tessera_core.region import SwappedAxesError
+
     try:
-        region, told = read_region_report(args.region, swap=args.swap)
+        return read(args.region, swap=args.swap)
     except SwappedAxesError as error:
         raise InputError(f"{error} The option --swap does so.") from error
-    return region, told.sentences()
 
 
 def published_years(args: argparse.Namespace) -> list[int]:

@@ -24,6 +24,7 @@ from tessera_core.cli.coverage import (
     check_source,
     published_years,
     region_of,
+    wide_region_of,
 )
 from tessera_core.cli.head_options import add_reading_options, hints_of, import_of
 from tessera_core.cli.paths import Output
@@ -136,13 +137,14 @@ def location_of(args: argparse.Namespace, dataset: Dataset) -> str:
 
 
 def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[str, Any]:
-    region, notes = region_of(args)
     if args.by_zone:
         from tessera_core.sources.remote.retry import with_retries
         from tessera_core.sources.remote.zarr_store import open_store
 
+        wide, notes = wide_region_of(args)
         store = with_retries(lambda: open_store(location, timeout_s=args.timeout), location, args.attempts, None)
-        return fetched_by_cell(args, region, notes, years, store)
+        return fetched_by_cell(args, wide, notes, years, store)
+    region, notes = region_of(args)
     return _fetched(args, region, notes, location, years)
 
 
@@ -153,11 +155,13 @@ def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict
 
     if args.points or args.store_url:
         raise InputError("NPY tiles are fetched for a region, and without --store-url.")
-    (region, notes), address = region_of(args), location_of(dataset, args.tiles_url)
     # Once for all tiles.
-    notes = [*notes, DEPRECATED]
     if args.by_zone:
-        return fetched_by_cell(args, region, notes, years, open_tiles(dataset, region, base=args.tiles_url))
+        wide, told = wide_region_of(args)
+        source = open_tiles(dataset, wide, base=args.tiles_url)
+        return fetched_by_cell(args, wide, [*told, DEPRECATED], years, source)
+    (region, notes), address = region_of(args), location_of(dataset, args.tiles_url)
+    notes = [*notes, DEPRECATED]
     return _fetched(args, region, notes, address, years, lambda: open_tiles(dataset, region, base=args.tiles_url))
 
 
@@ -167,9 +171,11 @@ def _archive(args: argparse.Namespace, years: list[int]) -> dict[str, Any]:
 
     if args.points or args.dim not in (None, 64):
         raise InputError("AlphaEarth embeddings are fetched for a region, with all their 64 dimensions.")
-    (region, notes), address = region_of(args), archive_address(args)
+    address = archive_address(args)
     if args.by_zone:
-        return fetched_by_cell(args, region, notes, years, open_archive(region, address, timeout_s=args.timeout))
+        wide, told = wide_region_of(args)
+        return fetched_by_cell(args, wide, told, years, open_archive(wide, address, timeout_s=args.timeout))
+    region, notes = region_of(args)
     return _fetched(args, region, notes, address, years, lambda: open_archive(region, address, timeout_s=args.timeout))
 
 

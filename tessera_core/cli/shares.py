@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +124,7 @@ def check_engine(args: argparse.Namespace) -> None:
         )
 
 
-def planned(args: argparse.Namespace, parts: Callable[[], list[Planned]]) -> dict[str, Any] | None:
+def planned(args: argparse.Namespace, parts: Callable[[], Iterable[Planned]]) -> dict[str, Any] | None:
     """Write the plan that is asked for; with ``--dry-run`` it is the command's result.
 
     Raises:

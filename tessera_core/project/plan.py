@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tessera_core._utils.atomic import write_json
+from tessera_core._utils.atomic import atomic_path
 from tessera_core.dpixels.acquire import AcquireOptions, Catalogue, Window
 from tessera_core.dpixels.acquire.run import planned
 from tessera_core.dpixels.tile import DPixelTile
-from tessera_core.grid import Grid
+from tessera_core.grid import Grid, one_side
 from tessera_core.project.acquire import disk_bytes, download_bytes
 from tessera_core.provenance import SOFTWARE
 from tessera_core.region import Region
@@ -63,7 +64,7 @@ class Planned:
         return cls(name, grid, done, round(pixels * read), round(pixels * written), pixels * us / 60e6)
 
 
-def write_plan(path: str | Path, parts: Sequence[Planned]) -> dict[str, Any]:
+def write_plan(path: str | Path, parts: Iterable[Planned]) -> dict[str, Any]:
     """Write tiles as GeoJSON polygons in degrees, with ``name``, ``state`` (``"done"`` or ``"left"``), bytes and minutes.
 
     Returns:
@@ -72,44 +73,79 @@ def write_plan(path: str | Path, parts: Sequence[Planned]) -> dict[str, Any]:
     Raises:
         ExportError: the file cannot be written.
     """
-    features = [
-        {
-            "type": "Feature",
-            "properties": {
-                "name": part.name,
-                "state": "done" if part.done else "left",
-                "pixels": part.pixels,
-                "read_bytes": part.read,
-                "written_bytes": part.written,
-                "minutes": round(part.minutes, 4),
-            },
-            "geometry": {"type": "Polygon", "coordinates": [_outline(part.grid)]} if part.grid.crs else None,
-        }
-        for part in parts
-    ]
-    # The maker's name lets the same command write it again.
-    write_json(path, {"type": "FeatureCollection", "software": SOFTWARE, "features": features})
-    return summary(parts)
+    # A continent has more tiles than one would hold at once. The maker's name lets the same command write it again.
+    sums, before = _Sums(), ""
+    with atomic_path(path) as made, made.open("w", encoding="utf-8") as file:
+        file.write(f'{{"type": "FeatureCollection", "software": {json.dumps(SOFTWARE)}, "features": [')
+        for part in parts:
+            sums.add(part)
+            file.write(f"{before}\n{json.dumps(_feature(part), ensure_ascii=False, allow_nan=False)}")
+            before = ","
+        file.write("\n]}\n")
+    return sums.told()
 
 
-def summary(parts: Sequence[Planned]) -> dict[str, Any]:
-    """The sums of a plan, see :func:`write_plan`."""
-    left = [part for part in parts if not part.done]
+def _feature(part: Planned) -> dict[str, Any]:
     return {
-        "tiles": len(parts),
-        "done": len(parts) - len(left),
-        "pixels": sum(part.pixels for part in left),
-        "read_bytes": sum(part.read for part in left),
-        "written_bytes": sum(part.written for part in left),
-        "minutes": round(sum(part.minutes for part in left), 2),
+        "type": "Feature",
+        "properties": {
+            "name": part.name,
+            "state": "done" if part.done else "left",
+            "pixels": part.pixels,
+            "read_bytes": part.read,
+            "written_bytes": part.written,
+            "minutes": round(part.minutes, 4),
+        },
+        "geometry": {"type": "Polygon", "coordinates": [_outline(part.grid)]} if part.grid.crs else None,
     }
+
+
+def summary(parts: Iterable[Planned]) -> dict[str, Any]:
+    """The sums of a plan, see :func:`write_plan`."""
+    sums = _Sums()
+    for part in parts:
+        sums.add(part)
+    return sums.told()
+
+
+@dataclass
+class _Sums:
+    """Of a plan, as it goes by."""
+
+    tiles: int = 0
+    done: int = 0
+    pixels: int = 0
+    read: int = 0
+    written: int = 0
+    minutes: float = 0.0
+
+    def add(self, part: Planned) -> None:
+        self.tiles += 1
+        if part.done:
+            self.done += 1
+            return
+        self.pixels += part.pixels
+        self.read += part.read
+        self.written += part.written
+        self.minutes += part.minutes
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "tiles": self.tiles,
+            "done": self.done,
+            "pixels": self.pixels,
+            "read_bytes": self.read,
+            "written_bytes": self.written,
+            "minutes": round(self.minutes, 2),
+        }
 
 
 def _outline(grid: Grid) -> list[list[float]]:
     """Corners in degrees, counter-clockwise from the north-west, the first once more at the end."""
     height, width = grid.shape
-    corners = ((0, 0), (height, 0), (height, width), (0, width), (0, 0))
-    return [[round(float(value), 7) for value in grid.pixel_to_lonlat(row, col)] for row, col in corners]
+    rows, cols = (0, height, height, 0, 0), (0, 0, width, width, 0)
+    lon, lat = grid.pixel_to_lonlat(rows, cols)
+    return [[round(float(x), 7), round(float(y), 7)] for x, y in zip(one_side(lon), lat, strict=True)]
 
 
 def plan_generate(
@@ -137,14 +173,12 @@ def plan_generate(
 
 def plan_acquire(
     regions: Sequence[Region], window: Window, catalogue: Catalogue, out: Path, options: AcquireOptions
-) -> list[Planned]:
-    """What fetching regions takes: guesses, and minutes of a line of 10 MB/s."""
-    parts = []
+) -> Iterator[Planned]:
+    """What fetching regions takes: guesses, and minutes of a line of 10 MB/s; one tile at a time."""
     for region in regions:
         for name, grid, done in planned(region, window, catalogue, out, options):
             read = download_bytes(grid, window)
-            parts.append(Planned(name, grid, done, read, disk_bytes(grid, window), read / LINE_BYTES_S / 60))
-    return parts
+            yield Planned(name, grid, done, read, disk_bytes(grid, window), read / LINE_BYTES_S / 60)
 
 
 def plan_prepare(settings: DataSettings, shards: str | Path, seed: int, base: str | Path) -> list[Planned]:

@@ -11,7 +11,7 @@ import functools
 import json
 import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import shapely
 
 from tessera_core._utils.atomic import write_json
+from tessera_core._utils.folders import names_in
 from tessera_core._utils.locks import alone
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.resumable import PIECES, PLAN, plan_digest
@@ -193,39 +194,49 @@ def plan_fetch(
     options: FetchOptions | None = None,
     *,
     cell_px: int = CELL_PX,
-) -> list[Planned]:
+) -> Iterator[Planned]:
     """What :func:`fetch_cells` has to do, at the speed of earlier fetches; less is fetched where there is sea.
+
+    One cell at a time: of a continent there are more than one would hold at once.
 
     Raises:
         InputError: as there.
     """
-    options, out, parts = options or FetchOptions(), Path(out), []
+    options, out, years = options or FetchOptions(), Path(out), sorted(set(years))
     size = depth_of(source, options) + 4
     speed = cache.speed(source.location) or LINE_BYTES_S
-    for job in jobs_of(regions, source, sorted(set(years)), options, cell_px):
-        read = size * job.grid.height * job.grid.width
-        parts.append(
-            Planned(job.name, job.grid, _noted(job, out) is not None, read, round(read * 1.01), read / speed / 60)
-        )
-    return parts
+    there = {year: names_in(out / str(year)) for year in years}
+    for name, part, window, rim, grid in _cells(regions, source, options, cell_px):
+        for year in years:
+            job = CellJob(f"{name}_{year}", year, part, window, rim, grid)
+            known = job.name in there[year] or _empty(job, out).name in there[year]
+            read = size * job.grid.height * job.grid.width
+            done = known and _noted(job, out) is not None
+            yield Planned(job.name, job.grid, done, read, round(read * 1.01), read / speed / 60)
 
 
 def jobs_of(
     regions: Sequence[Region], source: Source, years: Sequence[int], options: FetchOptions, cell_px: int = CELL_PX
 ) -> list[CellJob]:
     """The cells that hold a pixel of the regions, in each year: the same list on every machine."""
-    cells = []
-    for part, (region, whole) in enumerate(zip(regions, _working_grids(regions, source, options), strict=True)):
-        t = whole.grid.transform
-        for cell, grid, inside in cut_region(region, whole.grid, cell_px):
-            row, col = round((t.f - grid.transform.f) / t.a), round((grid.transform.c - t.c) / t.a)
-            window = slice(row, row + grid.height), slice(col, col + grid.width)
-            cells.append((cell.name, part, window, inside is not None, grid))
+    cells = list(_cells(regions, source, options, cell_px))
     return [
         CellJob(f"{name}_{year}", year, part, window, rim, grid)
         for year in years
         for name, part, window, rim, grid in cells
     ]
+
+
+def _cells(
+    regions: Sequence[Region], source: Source, options: FetchOptions, cell_px: int
+) -> Iterator[tuple[str, int, Window, bool, Grid]]:
+    """Name, part of the region, window of the part's grid, whether pixels lie outside, and grid of each cell."""
+    for part, (region, whole) in enumerate(zip(regions, _working_grids(regions, source, options), strict=True)):
+        t = whole.grid.transform
+        for cell, grid, rim in cut_region(region, whole.grid, cell_px):
+            row, col = round((t.f - grid.transform.f) / t.a), round((grid.transform.c - t.c) / t.a)
+            window = slice(row, row + grid.height), slice(col, col + grid.width)
+            yield cell.name, part, window, rim, grid
 
 
 def _working_grids(regions: Sequence[Region], source: Source, options: FetchOptions) -> list[WorkingGrid]:

@@ -18,7 +18,7 @@ import logging
 import math
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path
+from tessera_core._utils.folders import names_in
 from tessera_core._utils.share import WHOLE, Share
 from tessera_core.cells import CELL_PX, cut_region
 from tessera_core.dpixels import preprocess
@@ -153,8 +154,8 @@ def acquire(
         Cancelled: the user stopped; finished days and tiles stay.
     """
     out = Path(out)
-    grid = region.grid(limited=False)
     options = options or AcquireOptions()
+    grid = region.grid(limited=False, plain=options.cells)
     settings = _Settings(catalogue, window, options)
     if progress is not None:
         progress(0, 1, f"asking {catalogue.name} for scenes")
@@ -226,11 +227,12 @@ class _Archive:
 
 def planned(
     region: Region, window: Window, catalogue: Catalogue, out: str | Path, options: AcquireOptions | None = None
-) -> list[tuple[str, Grid, bool]]:
+) -> Iterator[tuple[str, Grid, bool]]:
     """The tiles that :func:`acquire` would write: name, grid, and whether it is there and whole. Nothing is asked of anybody."""
-    settings = _Settings(catalogue, window, options or AcquireOptions())
-    cut_up = _cut(region.grid(limited=False), region, Path(out), settings)
-    return [(name, grid, finished(Path(out) / name, _request(grid, settings)) is not None) for name, grid in cut_up]
+    out, settings = Path(out), _Settings(catalogue, window, options or AcquireOptions())
+    there = names_in(out)
+    for name, grid in _cut(region.grid(limited=False, plain=settings.options.cells), region, out, settings):
+        yield name, grid, name in there and finished(out / name, _request(grid, settings)) is not None
 
 
 def _cut(grid: Grid, region: Region, out: Path, settings: _Settings) -> Iterable[tuple[str, Grid]]:

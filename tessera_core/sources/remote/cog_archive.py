@@ -34,6 +34,7 @@ from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.working_grid import FALSE_NORTHING, PixelGrid, WorkingGrid, centre_zone, working_grid
 from tessera_core.sources.remote.zarr_zone import Block
 from tessera_core.types import BBox, Window
+from tessera_core.wide_region import WideRegion
 
 ADDRESS = "https://data.source.coop/tge-labs/aef/v1/annual"
 INDEX = "aef_index.parquet"
@@ -273,7 +274,7 @@ def _opened(address: str, timeout_s: float) -> Iterator[Any]:
 # ------------------------------------------------------------------ the index
 
 
-def open_archive(region: Region, location: str = ADDRESS, *, timeout_s: float = 60.0) -> CogArchive:
+def open_archive(region: Region | WideRegion, location: str = ADDRESS, *, timeout_s: float = 60.0) -> CogArchive:
     """The archive around a region; the index is downloaded once and kept for a week or so.
 
     Args:

@@ -43,6 +43,7 @@ from tessera_core.sources.remote.working_grid import (
 )
 from tessera_core.sources.remote.zarr_zone import BLOCK, Block
 from tessera_core.types import Window
+from tessera_core.wide_region import WideRegion
 
 Key = tuple[int, int]
 
@@ -63,7 +64,7 @@ class TileArchive:
         dim: of the embeddings.
     """
 
-    def __init__(self, dataset: Dataset, region: Region, base: str, registry: Any) -> None:
+    def __init__(self, dataset: Dataset, region: Region | WideRegion, base: str, registry: Any) -> None:
         self.dataset, self.region, self.base, self._registry = dataset, region, base, registry
         self.location = location_of(dataset, base)
         self.dim = 128
@@ -254,7 +255,7 @@ def location_of(dataset: Dataset, base: str | None = None) -> str:
     return f"{(base or registry.TESSERA_MIRROR_URL).rstrip('/')}/npy/{dataset.tiles}"
 
 
-def open_tiles(dataset: Dataset, region: Region, *, base: str | None = None) -> TileArchive:
+def open_tiles(dataset: Dataset, region: Region | WideRegion, *, base: str | None = None) -> TileArchive:
     """The NPY tiles of a dataset around a region; reads the manifest.
 
     Args:
@@ -293,7 +294,7 @@ def open_tiles(dataset: Dataset, region: Region, *, base: str | None = None) -> 
 
 
 @functools.lru_cache(maxsize=8)
-def _open_once(dataset: Dataset, region: Region, base: str) -> TileArchive:
+def _open_once(dataset: Dataset, region: Region | WideRegion, base: str) -> TileArchive:
     """An archive that another process has opened; once in this one."""
     return open_tiles(dataset, region, base=base)
 

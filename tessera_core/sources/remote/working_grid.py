@@ -21,6 +21,7 @@ from tessera_core.errors import GridError, InputError
 from tessera_core.grid import Grid, transformer
 from tessera_core.region import Region, require_pixels
 from tessera_core.types import BBox, Window
+from tessera_core.wide_region import WideRegion
 
 FALSE_NORTHING = 10_000_000.0
 # A tile belongs to one zone and is 0.1 degrees wide, so farther from the seam no other zone has data.
@@ -196,17 +197,21 @@ def tile_centres(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[ND
     )
 
 
-def tiles_in(region: Region) -> list[tuple[float, float]]:
+def tiles_in(region: Region | WideRegion) -> list[tuple[float, float]]:
     """Centres of the tiles that the region touches, north to south, west to east."""
     import shapely
 
     west, south, east, north = region.bbox
+    shapely.prepare(region.geometry)
+    columns = range(math.floor(west / TILE_DEGREES + 1e-9), math.floor(east / TILE_DEGREES - 1e-9) + 1)
+    edges = np.array([round(i * TILE_DEGREES, 6) for i in (*columns, columns.stop)])
     found = []
     for j in range(math.floor(north / TILE_DEGREES - 1e-9), math.floor(south / TILE_DEGREES + 1e-9) - 1, -1):
-        for i in range(math.floor(west / TILE_DEGREES + 1e-9), math.floor(east / TILE_DEGREES - 1e-9) + 1):
-            cell = shapely.box(*(round(v * TILE_DEGREES, 6) for v in (i, j, i + 1, j + 1)))
-            if region.geometry.intersects(cell) and not region.geometry.touches(cell):
-                found.append((round(i * TILE_DEGREES + 0.05, 2), round(j * TILE_DEGREES + 0.05, 2)))
+        south, north = (round(n * TILE_DEGREES, 6) for n in (j, j + 1))
+        boxes = shapely.box(edges[:-1], south, edges[1:], north)
+        inside = shapely.intersects(region.geometry, boxes) & ~shapely.touches(region.geometry, boxes)
+        lat = round(j * TILE_DEGREES + 0.05, 2)
+        found += [(round(i * TILE_DEGREES + 0.05, 2), lat) for i, here in zip(columns, inside, strict=True) if here]
     return found
 
 
