@@ -6,6 +6,7 @@ is taught further where the first regions are no longer at hand, and how well it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 # Rows between places: more than any square that is held out as one.
 _APART = 1 << 20
+# As the years of one project are told apart, see ``teaching.place_name``; and as places of one name.
+_YEAR = re.compile(r"( \d{4})?( \(\d+\))?$")
 _ARRAYS = ("codes", "scales", "y", "groups", "rows", "cols", "place")
 # What files of before it was kept do not have.
 _SUGGESTED = "suggested"
@@ -233,6 +236,7 @@ class PlaceScore:
         unknown: class -> labels that no other place has a label of; they cannot be right and are not judged.
         suggested: labels where the app suggested to label, which lie where a map is in doubt.
         left_out: whether these were not judged.
+        repeated: labels that taught it all the same, as another year sees them; they flatter the score.
     """
 
     place: str
@@ -242,6 +246,7 @@ class PlaceScore:
     unknown: dict[str, int]
     suggested: int = 0
     left_out: bool = False
+    repeated: int = 0
 
     def sentences(self, *, before: bool = False) -> list[str]:
         """For people; ``before`` the place taught it."""
@@ -255,6 +260,10 @@ class PlaceScore:
                 f"Before, without {self.place}, right at {right} % in {self.place} ({of})."
                 if before
                 else f"Trained without {self.place}, right at {right} % in {self.place} ({of})."
+            )
+        if self.repeated and self.accuracy is not None:
+            told.append(
+                f"{self.repeated} of these labels teach it as another year sees them, so at new places it is likely right less often."
             )
         if self.suggested:
             lie = f"Labels at places that the app suggested: {self.suggested}. They lie where a map is least sure"
@@ -271,7 +280,7 @@ class PlaceScore:
         interval = None if self.interval is None else list(self.interval)
         return {
             "place": self.place, "accuracy": self.accuracy, "interval": interval, "labels": self.labels, "unknown": self.unknown,
-            "suggested": self.suggested, "suggested_left_out": self.left_out,
+            "suggested": self.suggested, "suggested_left_out": self.left_out, "repeated": self.repeated,
         }  # fmt: skip
 
 
@@ -309,7 +318,8 @@ def score_places(
             continue
         head = unfitted(choice, seed)
         found = features.fit_predict(head, train, taught.y[train].astype(np.int64), test, taught.groups[train])
-        scores.append(_place_score(place, taught, test, np.asarray(found), unknown))
+        score = _place_score(place, taught, test, np.asarray(found), unknown)
+        scores.append(replace(score, repeated=_repeated(place, _footprints(taught, test), taught, number)))
     return scores
 
 
@@ -336,7 +346,30 @@ def score_elsewhere(saved: SavedHead, taught: Taught) -> PlaceScore:
         return PlaceScore(place, None, None, 0, unknown)
     proba = CodeFeatures(taught.codes, taught.scales).proba(head, test)
     found = head.classes_[proba.argmax(1)]
-    return _place_score(place, replace(taught, y=own.astype(np.uint8)), test, found, unknown)
+    score = _place_score(place, replace(taught, y=own.astype(np.uint8)), test, found, unknown)
+    if not saved.taught:
+        return score
+    return replace(score, repeated=_repeated(place, _footprints(taught, test), taught_of(saved, place)))
+
+
+def _repeated(place: str, labels: set[bytes], taught: Taught, but: int = -1) -> int:
+    """How many labels of a place are among those of its other years; its own number is ``but``."""
+    years = [k for k, name in enumerate(taught.places) if k != but and _YEAR.sub("", name) == _YEAR.sub("", place)]
+    return len(labels & _footprints(taught, np.flatnonzero(np.isin(taught.place, years))))
+
+
+def _footprints(taught: Taught, index: NDArray[np.intp]) -> set[bytes]:
+    """What tells a label again in another year: its class and all its pixels."""
+    if not len(index):
+        return set()
+    order = index[np.lexsort((taught.cols[index], taught.rows[index], taught.groups[index]))]
+    cells = np.stack([taught.rows[order], taught.cols[order]], axis=1)
+    starts = np.flatnonzero(np.diff(taught.groups[order], prepend=-1))
+    ends = np.append(starts[1:], len(order))
+    return {
+        taught.names.get(int(taught.y[order[start]]), "").encode() + cells[start:end].tobytes()
+        for start, end in zip(starts, ends, strict=True)
+    }
 
 
 def _place_score(

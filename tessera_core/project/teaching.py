@@ -199,9 +199,16 @@ class HeadHere:
         if self.score is not None and self.score.accuracy is not None and self.score.interval is not None:
             low, high = (percent(one) for one in self.score.interval)
             score = percent(self.score.accuracy)
+            sure = f"(95 % sure: {low} to {high} %)."
             told.append(
-                f"Right at {score} % of {self.score.labels} labels here, which taught it nothing (95 % sure: {low} to {high} %)."
+                f"Right at {score} % of {self.score.labels} labels here {sure}"
+                if self.score.repeated
+                else f"Right at {score} % of {self.score.labels} labels here, which taught it nothing {sure}"
             )
+            if self.score.repeated:
+                told.append(
+                    f"{self.score.repeated} of these labels taught it as another year sees them, so at new places it is likely right less often."
+                )
         if self.score is not None and self.score.unknown:
             names = ", ".join(f"{name} ({count})" for name, count in self.score.unknown.items())
             told.append(f"It does not know {names}; these labels were not judged.")

@@ -55,6 +55,12 @@ def test_a_file_that_is_no_head_is_refused_before_there_are_labels(app: AppTest,
     upload.upload("bad.safetensors", b"\x80\x04cposix\nsystem\n", "application/octet-stream").run()
     assert not app.exception
     assert ["is not a saved head" in one.value for one in app.error] == [True]
+    # Which year's embeddings teach is said where the labels are noted as of another.
+    assert "here they teach as labels of" not in shown(app)
+    label(project)
+    project.update(label_year=2023)
+    app.run()
+    assert "noted as of 2023; here they teach as labels of 2024, the year in sight" in shown(app)
 
 
 @pytest.mark.soak

@@ -24,6 +24,7 @@ from tessera_core.project.joint_heads import (
     taught_of,
     train_joint,
 )
+from tessera_core.project.teaching import head_here
 from tessera_core.project.tile_training import joined_references
 from tessera_core.provenance import Provenance
 from tests.factories import make_grid, make_raster
@@ -102,6 +103,27 @@ def test_each_place_is_held_out_whole(three):
     _, label = np.unique(essex.groups, return_inverse=True)
     right = np.bincount(label, [a == b for a, b in zip(own, found, strict=True)]) / np.bincount(label)
     assert scores["Essex"].accuracy == pytest.approx(right.mean())
+
+
+def test_labels_that_taught_it_in_another_year_are_told(three, tmp_path):
+    kent, essex, _ = three
+    before, now = replace(kent, places=("Kent 2023",)), replace(kent, codes=kent.codes // 2, places=("Kent 2024",))
+    both = join_taught([before, now])
+    score = score_places(both, HeadChoice("ridge"))[1]
+    assert (score.repeated, score.labels) == (15, 15)
+    told = "15 of these labels teach it as another year sees them, so at new places it is likely right less often."
+    assert told in score.sentences()
+    # Another place has labels at the same pixels of its own grid.
+    assert not any(one.repeated for one in score_places(join_taught([before, essex]), HeadChoice("ridge")))
+
+    alone = join_taught([before])
+    saved = load_head(save_joint(tmp_path / "h.safetensors", alone, train_joint(alone, HeadChoice("ridge")), ()))
+    few = now._at(np.flatnonzero(now.groups < 5))
+    raster, _ = region(0, "abc")
+    said = " ".join(head_here(saved, raster, few).sentences())
+    assert "of 5 labels here (95 % sure:" in said
+    assert "5 of these labels taught it as another year sees them" in said
+    assert "which taught it nothing" in " ".join(head_here(saved, raster, essex).sentences())
 
 
 def test_a_saved_head_is_taught_further_without_its_first_regions(three, tmp_path):

@@ -54,6 +54,16 @@ def _teach(project: Project, scene: OpenScene, ready: bool) -> JointHead | None:
         st.caption(t("Label two places of two classes each first, then they teach a head."))
         return None
     choice, year = head_choice(project), state.current_year(project)
+    of_year = project.settings.label_year
+    if of_year in project.embeddings and of_year != year:
+        st.caption(
+            t(
+                "Your labels are noted as of {label_year}; here they teach as labels of {year}, the year in sight. If that is not "
+                "meant, choose {label_year} above first.",
+                label_year=of_year,
+                year=year,
+            )
+        )
     log, labels, classes = project.log.version, bool(project.log.labels), tuple(project.log.classes)
 
     def work(progress: Progress, cancelled: Cancel) -> object:
