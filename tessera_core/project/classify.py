@@ -6,7 +6,7 @@ and the same percentage with the same interval.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -258,11 +258,12 @@ def what_was_seen(reference: Reference, raster: EmbeddingRaster, seed: int = 0) 
     return (known if home is None else replace(known, home=home)).arrays
 
 
-def project_reference(project: Project, raster: EmbeddingRaster) -> Reference:
-    """The project's labels on a raster."""
+def project_reference(project: Project, raster: EmbeddingRaster, but: Collection[str] = ()) -> Reference:
+    """The project's labels on a raster, without those of the ids ``but``."""
     from tessera_core.assess.reference import Reference
 
-    return Reference.of_labels(project.log.labels, project.log.classes, raster.grid)
+    labels = [label for label in project.log.labels if label.id not in but] if but else project.log.labels
+    return Reference.of_labels(labels, project.log.classes, raster.grid)
 
 
 def check_confidence(score: LiveScore) -> Calibration | None:
@@ -276,16 +277,18 @@ def project_head(
     project: Project,
     raster: EmbeddingRaster,
     *,
+    but: Collection[str] = (),
     cancelled: Cancel | None = None,
     progress: Progress | None = None,
 ) -> Head:
-    """The project's head, fitted on its labels in ``raster``, as sure as labels held out show it should be.
+    """The project's head, fitted on its labels in ``raster`` but those of the ids ``but``, as sure as labels held out show it
+    should be.
 
     Raises:
         HeadError: the labels do not suffice.
         Cancelled: ``cancelled`` said so.
     """
-    reference = project_reference(project, raster)
+    reference = project_reference(project, raster, but)
     if not len(reference.rows):
         raise HeadError("There are no labels yet. Label places of at least two classes.", hint=Hint.LABELS)
     return train(reference, raster, head_choice(project), cancelled=cancelled, progress=progress).head

@@ -263,7 +263,8 @@ class PlaceScore:
             )
         if self.repeated and self.accuracy is not None:
             told.append(
-                f"{self.repeated} of these labels teach it as another year sees them, so at new places it is likely right less often."
+                f"{self.repeated} of these labels teach it as another year sees them, so at new places it is likely right less "
+                "often."
             )
         if self.suggested:
             lie = f"Labels at places that the app suggested: {self.suggested}. They lie where a map is least sure"

@@ -1,8 +1,8 @@
 """A review of what is new: the places that were found between two years of a project, and what people said of each.
 
 Kept in the project's folder, so that it goes on after a reload, in another tab or on another day. Looking again keeps the
-verdicts on places that are found again. Verdicts become labels of the later year: the new class where it was kept, the former where
-rejected.
+verdicts on places that are found again, also where an outline or the numbers of the classes are a little different. Verdicts
+become labels of the later year: the new class where it was kept, the former where rejected.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from tessera_core.project.project import Project
 FORMAT = "tessera-review/1"
 KEEP, REJECT = "keep", "reject"
 VERDICTS = (KEEP, REJECT)
+# Share of the ground of two places together from which on they are one, looked at again.
+_SAME = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Review:
         left_out: pixels in places too small to be listed.
         stamp: changes with what was found, not with the verdicts.
         verdicts: number of a place -> ``"keep"`` or ``"reject"``.
+        earlier: number of a place -> what it was called when its verdict was given, where it has changed since; its labels are
+            known by that.
     """
 
     years: tuple[int, int]
@@ -63,6 +67,7 @@ class Review:
     left_out: int
     stamp: str
     verdicts: dict[int, str] = field(default_factory=dict)
+    earlier: dict[int, str] = field(default_factory=dict)
 
     @property
     def kept(self) -> int:
@@ -141,11 +146,16 @@ def begin(project: Project, found: NewPlaces, head: str) -> Review:
     stamp = hashlib.blake2b(found.numbers.tobytes() + head.encode(), digest_size=8).hexdigest()
     with alone(path.with_suffix(".lock")):
         before = load(project, years)
-        known = {} if before is None else {_identity(p): before.verdicts.get(p.number) for p in before.places}
-        said = {p.number: v for p in found.places if (v := known.get(_identity(p)))}
         made = Review(
-            years, head, found.places, found.numbers, found.grid, dict(found.names), found.rate, found.left_out, stamp, said
-        )  # fmt: skip
+            years, head, found.places, found.numbers, found.grid, dict(found.names), found.rate, found.left_out, stamp
+        )
+        if before is not None:
+            again = _again(before, made)
+            made = replace(
+                made,
+                verdicts={number: before.verdicts[old.number] for number, old in again.items()},
+                earlier={number: _called(before, old) for number, old in again.items()},
+            )
         with atomic_path(_plane(path, stamp)) as part, part.open("wb") as file:
             np.savez_compressed(file, numbers=found.numbers)
         _write(path, made)
@@ -173,8 +183,10 @@ def load(project: Project, years: tuple[int, int]) -> Review | None:
         said = {int(k): str(v) for k, v in data["verdicts"].items() if int(k) in known and v in VERDICTS}
         names = {int(k): str(v) for k, v in data["names"].items()}
         kept = Grid(str(data["crs"]), grid.transform.__class__(*data["transform"]), numbers.shape)
+        earlier = {int(k): str(v) for k, v in data.get("earlier", {}).items() if int(k) in known}
         return Review(
-            years, str(data["head"]), places, numbers, kept, names, float(data["rate"]), int(data["left_out"]), stamp, said
+            years, str(data["head"]), places, numbers, kept, names, float(data["rate"]), int(data["left_out"]), stamp, said,
+            earlier,
         )  # fmt: skip
     except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError):
         return None
@@ -190,6 +202,7 @@ def _write(path: Path, made: Review) -> None:
             "left_out": made.left_out, "crs": str(made.grid.crs), "transform": list(made.grid.transform)[:6],
             "names": {str(k): v for k, v in made.names.items()}, "places": [vars(place) for place in made.places],
             "verdicts": {str(k): v for k, v in made.verdicts.items()},
+            "earlier": {str(k): v for k, v in made.earlier.items()},
         },
     )  # fmt: skip
 
@@ -198,8 +211,30 @@ def _plane(path: Path, stamp: str) -> Path:
     return path.with_name(f"{path.stem}-{stamp}.npz")
 
 
-def _identity(place: NewPlace) -> tuple[int, int, int, int, int]:
-    return place.row, place.col, place.was, place.now, place.pixels
+def _called(review: Review, place: NewPlace) -> str:
+    """What tells the labels of a place again; that of the time when its verdict was given."""
+    return review.earlier.get(place.number, str((place.row, place.col, place.was, place.now, place.pixels)))
+
+
+def _again(before: Review, now: Review) -> dict[int, NewPlace]:
+    """Number of a place of now -> the judged place of before that it is: of the same classes by name, on mostly the same ground."""
+    if before.numbers.shape != now.numbers.shape:
+        return {}
+    judged = {place.number: place for place in before.places if place.number in before.verdicts}
+    there = np.flatnonzero((before.numbers > 0) & (now.numbers > 0))
+    pairs, counts = np.unique(
+        np.stack([now.numbers.flat[there], before.numbers.flat[there]]), axis=1, return_counts=True
+    )
+    shared = {(int(a), int(b)): int(n) for (a, b), n in zip(pairs.T, counts, strict=True)}
+    places = {place.number: place for place in now.places}
+    found = {}
+    for (number, old), n in shared.items():
+        place, then = places.get(number), judged.get(old)
+        if place is None or then is None or n < _SAME * (place.pixels + then.pixels - n):
+            continue
+        if [now.named(k) for k in (place.was, place.now)] == [before.named(k) for k in (then.was, then.now)]:
+            found[number] = then
+    return found
 
 
 def give(project: Project, review: Review, number: int, verdict: str | None) -> Review:
@@ -258,18 +293,28 @@ def labels_of(review: Review, known: Mapping[str, LabelClass] | None = None) -> 
             made = classes[name] = LabelClass(len(classes) + 1, name, colour)
         shape = review.outline(place)
         for part, polygon in enumerate(getattr(shape, "geoms", [shape])):
-            text = f"{review.years} {_identity(place)} {said} {part}"
+            text = f"{review.years} {_called(review, place)} {said} {part}"
             labels.append(
                 Label(
                     hashlib.blake2b(text.encode(), digest_size=8).hexdigest(),
                     made.id,
                     "polygon",
                     _ring(polygon.exterior),
-                    note=f"new in {review.years[1]}: {'kept' if said == KEEP else 'rejected'}",
+                    note=_note(review.years[1], said),
                     holes=tuple(_ring(hole) for hole in polygon.interiors),
                 )
             )
     return list(classes.values()), labels
+
+
+def _note(year: int, said: str) -> str:
+    return f"new in {year}: {'kept' if said == KEEP else 'rejected'}"
+
+
+def later_labels(project: Project, years: tuple[int, int]) -> frozenset[str]:
+    """Ids of the labels that say what is new in the later year, so that they are wrong in the earlier one."""
+    note = _note(years[1], KEEP)
+    return frozenset(label.id for label in project.log.labels if label.note == note)
 
 
 def _ring(ring: Any) -> tuple[tuple[float, float], ...]:

@@ -5,7 +5,7 @@ Page, command line and notebooks come here; what is done stands in :mod:`tessera
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,7 +207,8 @@ class HeadHere:
             )
             if self.score.repeated:
                 told.append(
-                    f"{self.score.repeated} of these labels taught it as another year sees them, so at new places it is likely right less often."
+                    f"{self.score.repeated} of these labels taught it as another year sees them, so at new places it is likely "
+                    "right less often."
                 )
         if self.score is not None and self.score.unknown:
             names = ", ".join(f"{name} ({count})" for name, count in self.score.unknown.items())
@@ -264,9 +265,19 @@ def taught_by_project(project: Project, raster: EmbeddingRaster, year: int | Non
 
 
 def own_head(
-    project: Project, raster: EmbeddingRaster, *, progress: Progress | None = None, cancelled: Cancel | None = None
+    project: Project,
+    raster: EmbeddingRaster,
+    *,
+    but: Collection[str] = (),
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> SavedHead:
     """The head of a project's own labels on its embeddings of a year, as :func:`tessera_core.heads.load_head` would give it.
+
+    Args:
+        project: whose labels they are.
+        raster: its embeddings of that year.
+        but: ids of labels that do not teach it.
 
     Raises:
         HeadError: the labels do not suffice.
@@ -274,7 +285,7 @@ def own_head(
     """
     from tessera_core.heads import SavedHead
 
-    head = project_head(project, raster, progress=progress, cancelled=cancelled)
+    head = project_head(project, raster, but=but, progress=progress, cancelled=cancelled)
     return SavedHead(head, {c.id: c.name for c in project.log.classes}, raster.provenance)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,29 @@ def test_looking_again_keeps_verdicts_of_what_is_found_again(project):
     review.put_away(project, YEARS)
     assert review.load(project, YEARS) is None
     assert not list(project.folder.glob("new-*"))
+
+
+def test_a_place_found_again_with_another_outline_keeps_its_verdict_and_its_label(project):
+    first = review.begin(project, found(*BOXES), "prototype")
+    review.give(project, first, 1, "keep")
+    review.add_labels(project, review.give(project, first, 2, "reject"))
+    there = review.later_labels(project, YEARS)
+    assert [label.note for label in project.log.labels if label.id in there] == ["new in 2024: kept"]
+    # Another head numbers its classes anew, and draws the lines a little elsewhere; the third place is of other classes.
+    again = found((2, 2, 6, 7), (10, 4, 12, 7), (10, 8, 12, 10))
+    swapped = replace(
+        again, names={2: "Wood", 1: "Field"}, places=tuple(replace(p, was=2, now=1) for p in again.places)
+    )
+    second = review.begin(project, swapped, "ridge")
+    assert second.verdicts == {1: "keep", 2: "reject"}
+    second = review.load(project, YEARS)
+    assert review.waiting(project, second)[1] == []
+    # And a third time, from the second.
+    assert review.begin(project, found(*BOXES), "prototype").verdicts == {1: "keep", 2: "reject"}
+    assert review.waiting(project, review.load(project, YEARS))[1] == []
+    # The same ground, said to be something else now, is another question.
+    other = replace(again, names={1: "Wood", 2: "Water"})
+    assert review.begin(project, other, "crops").verdicts == {}
 
 
 def test_verdicts_become_labels_of_the_later_year_once(project, tmp_path):

@@ -77,10 +77,22 @@ def _look(context: CompareContext, key: str) -> None:
         st.rerun()
     project = context.project
     before, now = context.scenes[context.first].raster, context.scenes[context.last].raster
-    labelled = len({label.class_id for label in project.log.labels if label.kind != "erase"}) > 1
+    later_ones = reviews.later_labels(project, (context.first, context.last))
+    teaching = [label for label in project.log.labels if label.kind != "erase" and label.id not in later_ones]
+    labelled = len({label.class_id for label in teaching}) > 1
     given = given_heads.choose(context.key("new"), now.provenance, _OWN if labelled else "")
     if isinstance(given, given_heads.Given):
         given_heads.about(given.saved)
+    elif given and later_ones:
+        st.caption(
+            tn(
+                "{n} label says what is new in {last}; it does not teach {first}.",
+                "{n} labels say what is new in {last}; they do not teach {first}.",
+                len(later_ones),
+                first=context.first,
+                last=context.last,
+            )
+        )
     left, right = st.columns(2, gap="medium")
     rate = left.select_slider(
         t("False alarms I accept"),
@@ -103,7 +115,7 @@ def _look(context: CompareContext, key: str) -> None:
         if isinstance(given, given_heads.Given):
             saved, name = given.saved, given.name
         else:
-            saved = own_head(project, before, progress=progress, cancelled=cancelled)
+            saved = own_head(project, before, but=later_ones, progress=progress, cancelled=cancelled)
             name = head_choice(project).name
         found = find_new(saved, before, now, rate=rate, smallest=int(smallest), progress=progress, cancelled=cancelled)
         return reviews.begin(project, found, name)
@@ -318,7 +330,9 @@ def _labels(context: CompareContext, found: Review) -> None:
         st.button(
             tn("Make {n} label of the verdicts", "Make {n} labels of the verdicts", len(labels))
             if labels
-            else t("All verdicts are labels"),
+            else t("All verdicts are labels")
+            if found.verdicts
+            else t("No verdict yet"),
             type="primary" if labels and not found.open else "secondary",
             icon=":material/label:",
             disabled=not labels,
