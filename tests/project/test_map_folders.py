@@ -23,8 +23,10 @@ from tessera_core.errors import Cancelled, InputError
 from tessera_core.export.geotiff import write_class_map
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
-from tessera_core.project import library, map_folders
-from tessera_core.project.map_folders import MapFolder, MapTile, draw, draw_tile, open_maps
+from tessera_core.project import library, map_folder_pictures
+from tessera_core.project.map_folder_pictures import draw, draw_tile
+from tessera_core.project.map_folder_tiles import MapTile
+from tessera_core.project.map_folders import MapFolder, open_maps
 from tests.project.countries import make_country
 
 LEGEND = (LabelClass(1, "Wood", "#06480c"), LabelClass(3, "Water <b>", "#1658a8"))
@@ -116,15 +118,15 @@ def test_however_many_pixels_there_are_no_more_are_read(tmp_path: Path, monkeypa
     for n in range(4):
         put(tmp_path / "maps", f"t{n}", square(500_000 + 5_120 * n, 5_600_000, side=512), np.ones((512, 512), np.uint8))
     maps = open_maps(tmp_path / "maps")
-    monkeypatch.setattr(map_folders, "READ_PIXELS", 3 * 512**2)
+    monkeypatch.setattr(map_folder_pictures, "READ_PIXELS", 3 * 512**2)
     drawn = draw(maps)
     assert (drawn.drawn, drawn.unread) == (3, ("t3",))
     # Of a picture of few pixels, smaller copies in the files are read.
-    monkeypatch.setattr(map_folders, "MAX_PIXELS", 4 * 64 * 64)
-    monkeypatch.setattr(map_folders, "_LEAST", 1)
+    monkeypatch.setattr(map_folder_pictures, "MAX_PIXELS", 4 * 64 * 64)
+    monkeypatch.setattr(map_folder_pictures, "_LEAST", 1)
     put(tmp_path / "maps", "t4", square(500_000 + 5_120 * 4, 5_600_000, side=1100), np.ones((1100, 1100), np.uint8))
     maps = open_maps(tmp_path / "maps")
-    monkeypatch.setattr(map_folders, "READ_PIXELS", 4 * 512**2 + 600**2)
+    monkeypatch.setattr(map_folder_pictures, "READ_PIXELS", 4 * 512**2 + 600**2)
     drawn = draw(maps)
     assert (drawn.drawn, drawn.unread) == (5, ())
     assert sum(np.prod(colours(one.picture.png).shape[:2]) for one in drawn.pictures) < 2 * 4 * 64 * 64
@@ -254,9 +256,9 @@ def test_every_tile_is_in_one_picture_of_its_own_system(places: list[tuple[int, 
         MapTile(f"t{n}", Path("x"), square(1000 * x, 1000 * y, "EPSG:32631" if north else "EPSG:32731"), {}, {})
         for n, (x, y, north) in enumerate(places)
     ]
-    groups = map_folders._groups(tiles)
+    groups = map_folder_pictures._groups(tiles)
     assert sorted(tile.name for group in groups for tile in group) == sorted(tile.name for tile in tiles)
-    assert len(groups) <= map_folders.MOST_PICTURES
+    assert len(groups) <= map_folder_pictures.MOST_PICTURES
     for group in groups:
         assert len({tile.grid.crs for tile in group}) == 1
 

@@ -20,7 +20,9 @@ from tessera_core.ui.components.view_map import Layer, MapContent, MapLook, Mark
 from tessera_core.ui.legend import legend
 
 if TYPE_CHECKING:
-    from tessera_core.project.map_folders import FolderPictures, GroupPicture, MapFolder, MapTile
+    from tessera_core.project.map_folder_pictures import FolderPictures, GroupPicture
+    from tessera_core.project.map_folder_tiles import MapTile
+    from tessera_core.project.map_folders import MapFolder
     from tessera_core.project.place_views import Picture
 
 PAGE = "data"
@@ -66,7 +68,8 @@ def _look(path: str, looked: bool) -> None:
     if job is None or looked:
 
         def work(progress: Progress, cancelled: Cancel) -> object:
-            from tessera_core.project.map_folders import draw, open_maps
+            from tessera_core.project.map_folder_pictures import draw
+            from tessera_core.project.map_folders import open_maps
 
             maps = open_maps(folder, progress=progress, cancelled=cancelled)
             return maps, draw(maps, progress=progress, cancelled=cancelled), time.time_ns()
@@ -212,7 +215,7 @@ def _frame(tile: MapTile) -> dict[str, Any]:
 
 def _picture(maps: MapFolder, tile: MapTile, key: str) -> Picture | None:
     """The tile by itself, made once while it is looked at."""
-    from tessera_core.project.map_folders import draw_tile
+    from tessera_core.project.map_folder_pictures import draw_tile
 
     known = st.session_state.get(_SEEN)
     if known is None or known[0] != (key, tile.name):
