@@ -24,6 +24,7 @@ from tessera_core.errors import (
 from tessera_core.labels.model import LabelClass
 from tessera_core.project.classify import head_choice
 from tessera_core.project.folders import safe_name
+from tessera_core.project.map_notes import vouched, write_class_note
 from tessera_core.project.maps import MappedClasses, map_classes_with
 from tessera_core.project.places import Place
 from tessera_core.project.project import Project
@@ -93,7 +94,9 @@ class PlaceMaps:
         return dict(sorted(total.items()))
 
     def write(self, folder: str | Path, *, confidence: bool = False) -> list[Path]:
-        """Write each place's map, and one virtual raster for each coordinate system (``map_EPSG.vrt``).
+        """Write each place's map with the note of its areas, and one virtual raster for each coordinate system (``map_EPSG.vrt``).
+
+        The folder is one of maps made tile by tile: :func:`tessera_core.project.map_folders.open_maps` reads it.
 
         Args:
             folder: made if it is not there; maps of this program in it are replaced.
@@ -112,10 +115,15 @@ class PlaceMaps:
         stems = _stems([one.place.name for one in self.maps])
         tiles = {stem: {"grid": one.made.grid.to_json()} for stem, one in zip(stems, self.maps, strict=True)}
         targets = [folder / f"{stem}{ending}.tif" for stem in stems for ending in endings]
-        require_ours(*targets, *virtual_files(folder, tiles, "map", endings))
+        notes = [folder / f"{stem}.json" for stem in stems]
+        known = {file: size for stem in stems for file, size in vouched(folder, stem).items()}
+        require_ours(*targets, *notes, *virtual_files(folder, tiles, "map", endings), vouched=known)
         files: list[Path] = []
-        for stem, one in zip(stems, self.maps, strict=True):
-            files += one.made.write(folder / f"{stem}.tif", folder / f"{stem}{_CONFIDENCE}.tif" if confidence else None)
+        for stem, note, one in zip(stems, notes, self.maps, strict=True):
+            # The note of an earlier map goes first: it would vouch for this one if we were killed before our own.
+            note.unlink(missing_ok=True)
+            made = one.made.write(folder / f"{stem}.tif", folder / f"{stem}{_CONFIDENCE}.tif" if confidence else None)
+            files += [*made, write_class_note(folder, stem, one.made, made, None)]
         return files + write_virtual(folder, tiles, "map", endings)
 
 

@@ -38,9 +38,9 @@ from tessera_core.errors import Cancelled, ExportError, InputError, RasterError
 from tessera_core.export.change import CLASSES
 from tessera_core.grid import Grid
 from tessera_core.periods import period
-from tessera_core.project.map_notes import CHANGE
+from tessera_core.project.map_notes import CHANGE, noted, sizes, vouched
 from tessera_core.project.plan import CHANGE_US, Planned
-from tessera_core.project.tile_maps import noted, pieces_of, require_ours, sizes, vouched, write_virtual, write_whole
+from tessera_core.project.tile_maps import pieces_of, require_ours, write_virtual, write_whole
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.remote.objects import bring_whole
 from tessera_core.types import Cancel, Progress
@@ -575,7 +575,8 @@ def _write_share(
         if _known(out, pair, digest, rate) is not None:
             continue
         target = out / f"{pair.name}.tif"
-        require_ours(*(out / f"{pair.name}{ending}.tif" for ending in _ENDINGS), vouched=vouched(out, pair.name))
+        targets = (out / f"{pair.name}{ending}" for ending in (*(f"{end}.tif" for end in _ENDINGS), ".json"))
+        require_ours(*targets, vouched=vouched(out, pair.name))
         layer = dataclasses.replace(scene, levels=judgement.levels(_load_measured(_measured_file(out, pair))))
         # The note of a map at another rate goes first: it would vouch for this one if we were killed before our own.
         (out / f"{pair.name}.json").unlink(missing_ok=True)

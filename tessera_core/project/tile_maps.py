@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +21,13 @@ from tessera_core._utils.locks import alone
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.share import WHOLE, Share
 from tessera_core._utils.spread import RETRIES, processes, spread
-from tessera_core.areas import summed_percent
 from tessera_core.errors import Cancelled, ExportError, HeadError, InputError, RasterError, TesseraError
 from tessera_core.export.one_cog import name_classes, write_one_cog
 from tessera_core.export.vrt import write_vrt
 from tessera_core.gate import open_raster, read_bytes
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
-from tessera_core.project.map_notes import CLASSES
+from tessera_core.project.map_notes import is_note, noted, vouched, write_class_note
 from tessera_core.project.plan import MAP_US, Planned
 from tessera_core.sources.remote.objects import bring_whole
 from tessera_core.types import Cancel, Progress
@@ -260,30 +259,15 @@ def _map_one(
     confidence: bool,
     cancelled: Cancel | None,
 ) -> None:
-    from tessera_core.export.geotiff import sidecars
     from tessera_core.project.maps import map_classes_with
 
     targets = [out / f"{piece.name}{ending}.tif" for ending in _endings(confidence)]
-    require_ours(*targets, vouched=vouched(out, piece.name))
+    require_ours(*targets, out / f"{piece.name}.json", vouched=vouched(out, piece.name))
     raster = piece.open(cancelled=cancelled)
     made = map_classes_with(raster, saved, legend=legend, cancelled=cancelled)
     # The note of another head's map goes first: it would vouch for this one if we were killed before our own.
     (out / f"{piece.name}.json").unlink(missing_ok=True)
-    files = made.write(*targets)
-    areas = made.areas()
-    write_json(
-        out / f"{piece.name}.json",
-        {
-            "format": CLASSES,
-            "made_of": _made_of(piece, digest, confidence),
-            "grid": raster.grid.to_json(),
-            "shape": list(raster.shape),
-            "classes": {str(i): area.pixels for i, area in areas.items()},
-            "hectares": {str(i): area.hectares for i, area in areas.items() if i},
-            "confidence": list(summed_percent(made.confidence)),
-            "files": sizes([*files, *(side for file in files for side in sidecars(file))]),
-        },
-    )
+    write_class_note(out, piece.name, made, made.write(*targets), _made_of(piece, digest, confidence))
 
 
 def _endings(confidence: bool) -> tuple[str, ...]:
@@ -294,7 +278,8 @@ def require_ours(*targets: Path, vouched: Mapping[str, int] | None = None) -> No
     """Refuse to replace maps of another program; ours may be without its note, where a run was killed between the two.
 
     Args:
-        targets: all that is to be written, looked at before any of it is: maps, and virtual rasters of :func:`write_virtual`.
+        targets: all that is to be written, looked at before any of it is: maps, their notes, and virtual rasters of
+            :func:`write_virtual`.
         vouched: by name, the bytes that files of ours had; one that is shorter now was cut off when the power failed.
 
     Raises:
@@ -311,6 +296,8 @@ def _ours(target: Path, whole: int) -> bool:
         if not size:
             # What a power cut leaves of a file that was not on the disk yet.
             return True
+        if target.suffix == ".json":
+            return is_note(target)
         if target.suffix == ".vrt":
             return f'key="{_SHOWS}"'.encode() in read_bytes(target, RasterError)
         with open_raster(target) as file:
@@ -322,37 +309,6 @@ def _ours(target: Path, whole: int) -> bool:
         start = raw.read(_LOOK)
     # Of one that is cut short, the tags may be left and cannot be read, or be gone.
     return start.startswith(_TIFF) and (size < whole or b'"tessera_' in start)
-
-
-def sizes(files: Iterable[Path]) -> dict[str, int]:
-    """Bytes of each file by its name, for a note to vouch for: the note alone is waited for until it is on the disk."""
-    return {file.name: file.stat().st_size for file in files}
-
-
-def vouched(out: Path, name: str) -> dict[str, int]:
-    """What the note of a tile says of its files, by :func:`sizes`; nothing where there is no note, or an older one."""
-    try:
-        found = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
-        return {str(file): int(size) for file, size in found.get("files", {}).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def noted(out: Path, name: str, endings: Sequence[str] = ("",)) -> dict[str, Any] | None:
-    """What is noted of a tile, where all that the note vouches for is there; empty or short files are left of a power cut.
-
-    Args:
-        out: folder of the maps.
-        name: of the tile.
-        endings: of its maps' names, for older notes, which say no sizes.
-    """
-    try:
-        found = dict(json.loads((out / f"{name}.json").read_text(encoding="utf-8")))
-        least = {f"{name}{ending}.tif": 1 for ending in endings} | vouched(out, name)
-        whole = all((out / file).stat().st_size >= max(1, size) for file, size in least.items())
-    except (OSError, ValueError, TypeError):
-        return None
-    return found if whole else None
 
 
 def _made_of(piece: Piece, digest: str, confidence: bool) -> str:

@@ -17,6 +17,8 @@ from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.schema import adopt, parse_tree
 from tessera_core.project import home, place_maps
 from tessera_core.project.classify import head_choice
+from tessera_core.project.map_folder_pictures import draw
+from tessera_core.project.map_folders import open_maps
 from tessera_core.project.place_maps import PlaceMaps, map_places, teach_places
 from tessera_core.project.place_views import views_of
 from tessera_core.project.places import add_place, content_of, places_of
@@ -115,6 +117,28 @@ def test_the_command_lists_scores_and_writes_what_the_function_makes(
             np.testing.assert_array_equal(file.read(1), one.made.classes)
         assert (tmp_path / "maps" / f"{one.place.name}_confidence.tif").exists()
     assert {file.name for file in (tmp_path / "maps").glob("map_32???.vrt")} == {"map_32631.vrt", "map_32632.vrt"}
+    # The folder is one of maps made tile by tile, and says the same.
+    maps = open_maps(tmp_path / "maps")
+    found, legend = maps.areas(), {c.id: c.name for c in maps.legend}
+    assert ([tile.name for tile in maps.tiles], maps.failed) == (["Ems", "Fen", "Kent"], ())
+    for class_id, (pixels, hectares) in made.areas().items():
+        assert found[class_id].pixels == pixels
+        assert class_id == 0 or (legend[class_id], found[class_id].hectares) == (
+            names[class_id],
+            pytest.approx(hectares),
+        )
+    assert draw(maps).drawn == 3
+    # Written again it is the same, to the byte.
+    before = {file.name: file.read_bytes() for file in (tmp_path / "maps").iterdir()}
+    made.write(tmp_path / "maps", confidence=True)
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "maps").iterdir()}
+
+
+def test_a_file_of_another_program_in_the_place_of_a_note_stays(made: PlaceMaps, tmp_path: Path) -> None:
+    (tmp_path / "Kent.json").write_text('{"format": "tessera-head/1"}')
+    with pytest.raises(InputError, match=r"Kent\.json is there already"):
+        made.write(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["Kent.json"]
 
 
 def test_places_that_cannot_be_mapped_are_named_and_the_rest_is_done(kent: Project, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tessera_core.export.one_cog import write_one_cog
 from tessera_core.grid import Grid
 from tessera_core.heads import load_head, predict_raster
 from tessera_core.labels.model import LabelClass
-from tessera_core.project import tile_maps
+from tessera_core.project import map_notes, tile_maps
 from tessera_core.project.tile_maps import map_tiles
 from tessera_core.raster import EmbeddingRaster
 from tests.project.countries import ORIGIN, SIDE, make_country, stripes
@@ -179,7 +179,7 @@ def test_a_map_that_another_head_made_and_did_not_note_is_made_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(tile_maps, "write_json", killed)
+        patched.setattr(map_notes, "write_json", killed)
         with pytest.raises(KeyboardInterrupt):
             map_tiles(country / "E", heads[1], out, one_cog=True)
     assert contents(out) != before
