@@ -299,3 +299,23 @@ FIJI = {
     "islands apart": [ring(178.1, -17, 178.2, -16.9), ring(-179.5, -17, -179.4, -16.9)],
     "islands, one beyond 180": [ring(178.1, -17, 178.2, -16.9), ring(180.4, -17, 180.5, -16.9)],
 }
+
+
+def labelled_tiles(folder: Path, count: int, year: int = 2024, seed: int = 0) -> Path:
+    """Small tiles of two kinds of ground beside each other (``E/t0`` and so on), and labels on them (``labels.geojson``)."""
+    rng = np.random.default_rng(seed)
+    kinds, features = rng.normal(size=(2, 16)), []
+    for number in range(count):
+        kind = (np.arange(12) // 6)[None].repeat(12, 0)
+        grid = Grid("EPSG:32631", Affine(10, 0, 500_000 + 120 * number, 0, -10, 100_000), (12, 12))
+        raster = make_raster(
+            kinds[kind] + 0.1 * rng.normal(size=(12, 12, 16)), grid, Provenance("studio", "nano", dim=16, year=year)
+        )
+        raster.save(folder / "E" / f"t{number}")
+        for name, col in (("wheat", 2.5), ("rye", 9.5)):
+            for row in (3.5, 8.5):
+                lon, lat = (float(v) for v in raster.grid.pixel_to_lonlat(row, col))
+                place = {"type": "Point", "coordinates": [lon, lat]}
+                features.append({"type": "Feature", "properties": {"crop": name}, "geometry": place})
+    (folder / "labels.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return folder

@@ -24,6 +24,7 @@ from tessera_core.cli.shares import (
     check_engine,
     engine_of,
     planned,
+    scheduler_of,
     share_of,
     told_of_one_cog,
     told_of_plan,
@@ -41,7 +42,8 @@ def _beside(path: Path) -> list[Path]:
 
 def _into(args: argparse.Namespace) -> Output:
     """The folder of the tiles' maps; shares find there what the others have measured, four bytes a pixel."""
-    return Output(folder="into", meets=() if args.share is None else (".measured",))
+    alone = args.share is None and not scheduler_of(args)
+    return Output(folder="into", meets=() if alone else (".measured",))
 
 
 PATHS: dict[str, Declared] = {

@@ -124,16 +124,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         repeats=args.repeats,
         layout=args.format,
     )
-    if args.share is not None:
-        from tessera_core.sources.remote.objects import bring_whole
-
-        bring_whole(share_of(args).take(folders))
     console = ConsoleProgress("generate")
     done: dict[str, Any] = {"progress": console, "failed": failed, "share": share_of(args)}
     if args.workers > 1 or scheduler_of(args):
         with engine_of(args) as engine:
             results = generate_in_shares(folders, args.weights, args.out, options, **engine, **done)
     else:
+        from tessera_core.sources.remote.objects import bring_whole
+
+        # Of an object store's tiles those of other shares stay there.
+        bring_whole(share_of(args).take(folders))
         results = generate_tiles(folders, args.weights, args.out, options, **done)
     return {"tiles": [result.to_json() for result in results], "failed": [failure.to_json() for failure in failed]}
 

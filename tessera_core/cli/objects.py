@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.paths import Declared, Input, Output
+from tessera_core.cli.shares import scheduler_of
 from tessera_core.errors import InputError, TesseraError
 
 if TYPE_CHECKING:
-    from tessera_core.sources.remote.objects import Address
+    from tessera_core.sources.remote.addresses import Address
+    from tessera_core.sources.remote.mirrors import Mirrors
 
 _log = logging.getLogger(__name__)
 _SCHEMES = ("s3://", "gs://", "https://", "http://")
@@ -31,6 +33,7 @@ class Stores:
         self._folders: list[tuple[Path, Address, tuple[str, ...]]] = []
         self._files: list[tuple[Path, Address]] = []
         self._read: list[tuple[Path, Address]] = []
+        self._in_part, self._outlined = False, set[Any]()
 
     def fetch(self, declared: Mapping[str, Declared], args: argparse.Namespace) -> None:
         """Put paths in the place of addresses.
@@ -43,19 +46,25 @@ class Stores:
             InputError: an address cannot be read or written, or an output is there already and ``--overwrite`` was not given.
             AcquisitionError: a store does not answer.
         """
+        # Of tiles whoever maps them fetches what is left.
+        self._in_part = bool(
+            getattr(args, "share", None) is not None
+            or getattr(args, "dry_run", False)
+            or (hasattr(args, "scheduler") and scheduler_of(args))
+        )
         for name, role in declared.items():
             value: Any = getattr(args, name, None)
             if not any(str(one).lower().startswith(_SCHEMES) for one in _listed(value)):
                 continue
             meant = role(args) if callable(role) else role
             if isinstance(meant, Input) and not meant.urls:
-                in_part = meant.by_tile and (
-                    getattr(args, "share", None) is not None or getattr(args, "dry_run", False)
-                )
+                in_part = meant.by_tile and self._in_part
                 paths = [self._fetched(one, in_part) for one in _listed(value)]
                 setattr(args, name, paths if isinstance(value, list) else type(value)(paths[0]))
             elif isinstance(meant, Output):
                 setattr(args, name, type(value)(self._prepared(str(value), meant, args)))
+        if self.any:
+            args.mirrors = self.mirrors()
 
     def send(self) -> None:
         """Send what the command wrote.
@@ -64,7 +73,8 @@ class Stores:
             InputError, ExportError: a store does not take it; folders are kept here, and the same command sends the rest.
         """
         from tessera_core.cli.console import ConsoleProgress
-        from tessera_core.sources.remote.objects import Address, send
+        from tessera_core.sources.remote.addresses import Address
+        from tessera_core.sources.remote.objects import send
 
         self.send_folders()
         for file, address in self._files:
@@ -80,12 +90,8 @@ class Stores:
             InputError, ExportError: as :meth:`send`.
         """
         from tessera_core.cli.console import ConsoleProgress
-        from tessera_core.sources.remote.objects import is_hidden, send
 
-        for folder, address, meets in self._folders:
-            files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-            names = [name for name in files if not is_hidden(name, meets)]
-            send(folder, address, names, progress=ConsoleProgress("send"))
+        self.mirrors().send(ConsoleProgress("send"))
 
     def came(self) -> bool:
         """Take in what others have brought into the folders that the command wrote to, meanwhile; whether there was anything.
@@ -93,9 +99,14 @@ class Stores:
         Raises:
             InputError, AcquisitionError: a store does not answer.
         """
-        from tessera_core.sources.remote.objects import fetch_new
+        return self.mirrors().came()
 
-        return any([fetch_new(address, meets) for _, address, meets in self._folders])
+    def mirrors(self) -> Mirrors:
+        """What is mirrored, for workers that have caches of their own."""
+        from tessera_core.sources.remote.mirrors import Mirrors
+
+        read = tuple((address, address in self._outlined) for _, address in self._read)
+        return Mirrors(read, tuple((address, meets) for _, address, meets in self._folders))
 
     def told(self, value: Any) -> Any:
         """A result, or a sentence, with addresses in the place of paths."""
@@ -127,19 +138,22 @@ class Stores:
 
     def _fetched(self, text: str, in_part: bool) -> str:
         from tessera_core.cli.console import ConsoleProgress
-        from tessera_core.sources.remote.objects import Address, fetch, is_address
+        from tessera_core.sources.remote.addresses import Address, is_address
+        from tessera_core.sources.remote.objects import fetch
 
         if not is_address(text):
             return text
         address = Address.parse(text)
         path = fetch(address, outlines=in_part, progress=ConsoleProgress("fetch"))
         self._read.append((path, address))
+        self._outlined |= {address} if in_part else set()
         return str(path)
 
     def _prepared(self, text: str, role: Output, args: argparse.Namespace) -> str:
         """The path to write to."""
         from tessera_core.cli.console import ConsoleProgress
-        from tessera_core.sources.remote.objects import Address, fetch, is_there, require_writable
+        from tessera_core.sources.remote.addresses import Address
+        from tessera_core.sources.remote.objects import fetch, is_there, require_writable
 
         address = Address.parse(text)
         require_writable(address)

@@ -169,4 +169,7 @@ def engine_of(args: argparse.Namespace, workers: int | None = None) -> Iterator[
     from tessera_core.cluster import connect
 
     with connect(where, number, memory=args.memory, retries=args.retries) as engine:
-        yield {"workers": engine.workers, "executor": engine.executor, "retries": 0}
+        mirrors = getattr(args, "mirrors", None)
+        # Of what lies in an object store, workers elsewhere have mirrors of their own.
+        executor = engine.executor if mirrors is None else mirrors.executor(engine.executor)
+        yield {"workers": engine.workers, "executor": executor, "retries": 0}

@@ -16,6 +16,7 @@ from tessera_core.inference.engine import Engine
 from tessera_core.inference.tiles import Generated, GenerateOptions, generate_tiles
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
 from tessera_core.models.config import Arithmetic
+from tessera_core.sources.remote.objects import bring_whole
 from tessera_core.types import Cancel, Progress
 
 
@@ -43,9 +44,9 @@ def generate_in_shares(
         InputError, ExportError: as there; nothing could be done.
     """
     # Whoever works for us elsewhere has another current folder.
-    folders = tuple(str(Path(folder).absolute()) for folder in tile_dirs)
-    weights = str(Path(weights).absolute() if Path(weights).is_file() else weights)
-    task = functools.partial(_one_share, folders, weights, str(Path(out_dir).absolute()), options)
+    folders = tuple(Path(folder).absolute() for folder in tile_dirs)
+    weights = Path(weights).absolute() if Path(weights).is_file() else str(weights)
+    task = functools.partial(_one_share, folders, weights, Path(out_dir).absolute(), options)
     parts = spread(task, share, workers, executor=executor, retries=retries, progress=progress, cancelled=cancelled)
     by_name = {one.tile: one for made, _ in parts for one in made}
     problems = [one for _, failures in parts for one in failures]
@@ -60,10 +61,12 @@ def generate_in_shares(
 
 
 def _one_share(
-    folders: tuple[str, ...], weights: str, out: str, options: GenerateOptions, share: Share
+    folders: tuple[Path, ...], weights: str | Path, out: Path, options: GenerateOptions, share: Share
 ) -> tuple[list[Generated], list[Failure]]:
     failed: list[Failure] = []
-    loaded, engines = _warm(weights, _changed(weights), options.arithmetic, options.device, options.dtype)
+    # Of an object store's tiles those of other shares stay there.
+    bring_whole(share.take(folders))
+    loaded, engines = _warm(str(weights), _changed(str(weights)), options.arithmetic, options.device, options.dtype)
     try:
         made = generate_tiles(folders, loaded, out, options, share=share, failed=failed, threads=1, engines=engines)
         return made, failed

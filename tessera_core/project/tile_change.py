@@ -160,11 +160,7 @@ def change_tiles(
     # Until the scene is judged, each tile is needed.
     done = set(there) if zipfile.is_zipfile(out / JUDGED) else set()
     left = [pair for pair in share.take(pairs) if pair.name not in done and not _lost_file(out, pair).is_file()]
-    mine = [pair for pair in left if not _is_measured(out, pair)]
-    if mine:
-        # Of an object store's tiles those stay there that this share does not touch.
-        beside = _Neighbours(pairs)
-        _bring({one.name: one for pair in mine for one in (pair, *beside.of(pair))}.values())
+    if any(not _is_measured(out, pair) for pair in left):
         run(functools.partial(_measure_share, pairs, out.absolute(), digest), 0)
     with alone(out / _LOCK, passing=True):
         layer, missing, lost = _judge(pairs, out, digest)
@@ -342,7 +338,10 @@ def _measure_share(
         if _is_measured(out, pair):
             continue
         try:
-            measured = _measure(pair, beside.of(pair), scene, cancelled)
+            near = beside.of(pair)
+            # Of an object store's tiles those stay there that this share does not touch.
+            _bring([pair, *near])
+            measured = _measure(pair, near, scene, cancelled)
         except InputError as error:
             write_json(note, {"why": str(error)})
             continue

@@ -126,8 +126,6 @@ def map_tiles(
     except OSError as error:
         raise ExportError(f"Cannot create the folder {out}: {error.strerror or error}.") from error
     mine, digest = share.take(pieces), _digest(head)
-    # Of an object store's tiles those of other shares stay there.
-    bring_whole(piece.path for piece in mine if _known(out, piece, digest, confidence) is None)
     task = functools.partial(_map_share, tuple(pieces), head.absolute(), out.absolute(), confidence)
     if workers > 1 or executor is not processes:
         parts = spread(task, share, workers, executor=executor, retries=retries, progress=progress, cancelled=cancelled)
@@ -263,6 +261,8 @@ def _map_one(
 
     targets = [out / f"{piece.name}{ending}.tif" for ending in _endings(confidence)]
     require_ours(*targets, out / f"{piece.name}.json", vouched=vouched(out, piece.name))
+    # Of an object store's tiles those of other shares stay there.
+    bring_whole([piece.path])
     raster = piece.open(cancelled=cancelled)
     made = map_classes_with(raster, saved, legend=legend, cancelled=cancelled)
     # The note of another head's map goes first: it would vouch for this one if we were killed before our own.

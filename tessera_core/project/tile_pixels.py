@@ -103,7 +103,8 @@ class PixelParts:
         places = np.stack([np.concatenate([none, *(getattr(one, way) for one in wanted)]) for way in ("rows", "cols")])
         facts = [FORMAT, [one.piece.name for one in wanted], self._ends.tolist()]
         digest = hashlib.sha256(json.dumps(facts).encode() + places.tobytes()).hexdigest()
-        self._places = self.folder / f".places-{digest[:16]}.npy"
+        # Not hidden: machines that meet in an object store take it from there.
+        self._places = self.folder / f"places-{digest[:16]}.npy"
         make_place(self.folder / _PIXELS)
         note = self.folder / _LABELS
         with alone(self.folder / ".labels.lock", passing=True):

@@ -25,9 +25,10 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.local.open import find_pieces
 from tessera_core.sources.remote import objects
-from tessera_core.sources.remote.objects import Address, bring_whole, fetch, is_address, send
+from tessera_core.sources.remote.addresses import Address, is_address, told
+from tessera_core.sources.remote.objects import bring_whole, fetch, send
 from tests.analysis.two_years import two_years
-from tests.factories import make_grid, make_raster
+from tests.factories import labelled_tiles, make_grid, make_raster
 from tests.servers import free_port
 from tests.waiting import eventually
 from tools.object_server import SERVER
@@ -95,7 +96,7 @@ def test_what_was_written_is_sent_once_and_notes_last(store: Any, monkeypatch: p
         (folder / name).write_text(name)
     order: list[str] = []
     real = obstore.put
-    monkeypatch.setattr(obstore, "put", lambda store, key, file: (order.append(key), real(store, key, file))[1])
+    monkeypatch.setattr(obstore, "put", lambda store, key, file, **more: (order.append(key), real(store, key, file))[1])
     assert send(folder, HERE, ["t.json", "t.tif", "v.vrt"]) == ["t.tif", "v.vrt", "t.json"]
     assert order[-1] == "kenya/2024/t.json"
     assert send(folder, HERE, ["t.json", "t.tif"]) == []
@@ -111,7 +112,6 @@ def test_what_was_written_is_sent_once_and_notes_last(store: Any, monkeypatch: p
 def test_errors_of_a_store_are_one_sentence() -> None:
     from obstore.exceptions import GenericError, NotFoundError, UnauthenticatedError
 
-    told = objects._told
     assert "AWS_ACCESS_KEY_ID" in str(told(UnauthenticatedError("x"), HERE, ExportError))
     google = Address.parse("gs://b/c")
     assert "GOOGLE_APPLICATION" in str(told(GenericError("no credentials found"), google, ExportError))
@@ -159,26 +159,6 @@ def test_a_command_reads_an_address_and_tells_of_it(
     ):
         assert main([*words, "--json"]) == 2
         assert why in json.loads(capsys.readouterr().out)["error"]["message"]
-
-
-def labelled_tiles(folder: Path, count: int) -> Path:
-    """Small tiles of two kinds of ground beside each other, and labels on them."""
-    rng = np.random.default_rng(0)
-    kinds, features = rng.normal(size=(2, 16)), []
-    for number in range(count):
-        kind = (np.arange(12) // 6)[None].repeat(12, 0)
-        grid = Grid("EPSG:32631", Affine(10, 0, 500_000 + 120 * number, 0, -10, 100_000), (12, 12))
-        raster = make_raster(
-            kinds[kind] + 0.1 * rng.normal(size=(12, 12, 16)), grid, Provenance("studio", "nano", dim=16, year=2024)
-        )
-        raster.save(folder / "E" / f"t{number}")
-        for name, col in (("wheat", 2.5), ("rye", 9.5)):
-            for row in (3.5, 8.5):
-                lon, lat = (float(v) for v in raster.grid.pixel_to_lonlat(row, col))
-                place = {"type": "Point", "coordinates": [lon, lat]}
-                features.append({"type": "Feature", "properties": {"crop": name}, "geometry": place})
-    (folder / "labels.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    return folder
 
 
 def put_tiles(store: Any, folder: Path) -> None:

@@ -48,7 +48,7 @@ def acquire_in_shares(
             if progress is not None:
                 progress(100 * number + 100 * done // max(total, 1), 100 * len(regions), message)
 
-        task = functools.partial(_one_share, region, window, catalogue, str(Path(out).absolute()), options)
+        task = functools.partial(_one_share, region, window, catalogue, Path(out).absolute(), options)
         if many:
             parts = spread(
                 task, share, workers, executor=executor, retries=retries, progress=report, cancelled=cancelled
@@ -72,7 +72,7 @@ def _one_share(
     region: Region,
     window: Window,
     catalogue: Catalogue,
-    out: str,
+    out: Path,
     options: AcquireOptions,
     share: Share,
     progress: Progress | None = None,

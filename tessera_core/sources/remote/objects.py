@@ -1,9 +1,8 @@
 """Files in object stores: ``s3://bucket/path``, ``gs://bucket/path``, and single files of ``https://``, mirrored into folders.
 
 What a store holds is fetched into a folder of the cache, where every reader finds files as usual; an object is fetched again only
-when its size or its ETag has changed. What was written is sent back. Who may is said by the usual variables of the environment
-(``AWS_ACCESS_KEY_ID``, ``AWS_PROFILE`` is not read, ``AWS_ENDPOINT_URL`` for other servers of that kind,
-``GOOGLE_APPLICATION_CREDENTIALS``) and nowhere else.
+when its size or its ETag has changed. What was written is sent back. Which store is meant, and who may, says
+:mod:`tessera_core.sources.remote.addresses`.
 """
 
 from __future__ import annotations
@@ -11,34 +10,29 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from tessera_core._utils.atomic import atomic_path, write_json
-from tessera_core._utils.paths import cache_home
+from tessera_core._utils.locks import alone
 from tessera_core.errors import AcquisitionError, ExportError, InputError, TesseraError
 from tessera_core.gate import read_json
+from tessera_core.sources.remote.addresses import Address, open_store, told
 from tessera_core.types import Progress
 
-SCHEMES = ("s3", "gs", "https", "http")
 # Objects at a time, and bytes of one that are in memory.
 AT_A_TIME, CHUNK = 8, 8 << 20
 # What is known of the objects of a mirrored folder.
 INDEX = ".objects.json"
+# Held by whoever fetches into a mirror or sends from it; how often what is known is kept meanwhile.
+_LOCK, _OFTEN = ".objects.lock", 64
 # Beside an array of which only the beginning is here: where the rest is. How long the beginning is, which holds NumPy's header,
 # and from how many bytes on it is worth a second request.
 REST, BEGINNING, WORTH = ".rest", 4096, 1 << 16
 # How the files of one tile are named that lie beside those of others, after its name.
 _PARTS = ("", "_int8", "_scales")
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an address of an object store or of a file on the web."""
-    return text.partition("://")[0].lower() in SCHEMES and "://" in text
 
 
 def is_hidden(name: str, meets: Iterable[str] = ()) -> bool:
@@ -54,80 +48,6 @@ def is_hidden(name: str, meets: Iterable[str] = ()) -> bool:
     """
     first, *rest = PurePosixPath(name).parts or ("",)
     return (first.startswith(".") and first not in meets) or any(part.startswith(".") for part in rest)
-
-
-@dataclass(frozen=True)
-class Address:
-    """A place in a store.
-
-    Attributes:
-        scheme: one of :data:`SCHEMES`.
-        host: the bucket, or the server.
-        path: without a slash at either end.
-
-    Example:
-        >>> Address.parse("s3://maps/kenya/2024/")
-        Address(scheme='s3', host='maps', path='kenya/2024')
-    """
-
-    scheme: str
-    host: str
-    path: str
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """An address from its text.
-
-        Raises:
-            InputError: it names no bucket, holds a password, or a way out of its folder.
-        """
-        parts = urlsplit(text)
-        if not parts.hostname:
-            raise InputError(f"{text} names no bucket; write s3://BUCKET/PATH.")
-        if parts.username or parts.password:
-            raise InputError(
-                "An address may not hold a password; give it by the environment (AWS_ACCESS_KEY_ID and the like)."
-            )
-        path = PurePosixPath(parts.path.strip("/"))
-        if ".." in path.parts:
-            raise InputError(f"{text} leads out of itself; write the address without '..'.")
-        return cls(parts.scheme.lower(), parts.netloc, "" if str(path) == "." else str(path))
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}/{self.path}"
-
-    @property
-    def web(self) -> bool:
-        """Whether it is a file on the web, which is read and never written or listed."""
-        return self.scheme in ("http", "https")
-
-    @property
-    def folder(self) -> Path:
-        """Where it is mirrored; its last part is that of the address, by which tiles and files are known."""
-        digest = hashlib.sha256(str(self).encode()).hexdigest()[:16]
-        return cache_home() / "objects" / digest / (PurePosixPath(self.path).name or self.host)
-
-
-def open_store(address: Address) -> Any:
-    """A store of obstore for the bucket or server of an address, whose keys begin at its root.
-
-    Raises:
-        InputError: the environment says something that cannot be used.
-    """
-    import obstore.exceptions
-    import obstore.store
-
-    # A server on this computer or in a closed network may do without encryption; which it is, the person says.
-    plain = address.scheme == "http" or os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    options: Any = {"timeout": "60s", "connect_timeout": "20s"} | ({"allow_http": True} if plain else {})
-    try:
-        if address.scheme == "s3":
-            return obstore.store.S3Store(address.host, client_options=options)
-        if address.scheme == "gs":
-            return obstore.store.GCSStore(address.host, client_options=options)
-        return obstore.store.HTTPStore.from_url(f"{address.scheme}://{address.host}", client_options=options)
-    except (obstore.exceptions.BaseError, ValueError) as error:
-        raise InputError(f"{address} cannot be reached as the environment is set: {_first_line(error)}.") from error
 
 
 def fetch(
@@ -177,8 +97,18 @@ def fetch(
         raise InputError(f"There is nothing at {address}; check the bucket and the path.")
     target.mkdir(parents=True, exist_ok=True)
     names = {key: key.removeprefix(below) for key in wanted}
+    if odd := next((name for name in names.values() if not _stays_inside(name)), None):
+        raise InputError(
+            f"{address} holds an object called {odd!r}, which leads out of its folder and cannot be a file; rename or remove it."
+        )
     _bring(store, address, wanted, names, target, progress, outlines=outlines)
     return target
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether the name of an object is that of a file in a folder, on every system."""
+    parts = name.split("/")
+    return not (set(parts) & {"", ".", ".."} or "\0" in name or (os.sep != "/" and re.search(r'[\\:*?"<>|]', name)))
 
 
 def bring_whole(places: Iterable[Path]) -> None:
@@ -193,9 +123,15 @@ def bring_whole(places: Iterable[Path]) -> None:
     marks = [mark for place in places for mark in _marks(place)]
 
     def bring(mark: Path) -> None:
-        whole = Address.parse(read_json(mark, InputError)["address"])
-        _download(open_store(whole), whole, whole.path, mark.with_name(mark.name[1 : -len(REST)]))
-        mark.unlink(missing_ok=True)
+        target = mark.with_name(mark.name[1 : -len(REST)])
+        with alone(target.with_name(f".{target.name}.lock"), passing=True):
+            if not mark.is_file():
+                # Another process was quicker.
+                return
+            known = read_json(mark, InputError)
+            whole = Address.parse(known["address"])
+            _download(open_store(whole), whole, whole.path, target, known.get("etag"))
+            mark.unlink(missing_ok=True)
 
     if marks:
         with ThreadPoolExecutor(AT_A_TIME) as pool:
@@ -203,17 +139,16 @@ def bring_whole(places: Iterable[Path]) -> None:
 
 
 def _marks(place: Path) -> list[Path]:
-    folder = place if place.is_dir() else place.parent
+    if not place.is_dir():
+        # Beside thousands of others, without listing them.
+        stem = place.stem.removesuffix("_int8")
+        marks = (_mark(place.with_name(f"{stem}{ending}.npy")) for ending in _PARTS)
+        return [mark for mark in marks if mark.is_file()]
     try:
-        names = os.listdir(folder)
+        return [place / name for name in os.listdir(place) if name.startswith(".") and name.endswith(REST)]
     except OSError:
         # Whoever reads it says what is wrong.
         return []
-    if folder is place:
-        return [folder / name for name in names if name.startswith(".") and name.endswith(REST)]
-    stem = place.stem.removesuffix("_int8")
-    own = {_mark(folder / f"{stem}{ending}.npy").name for ending in _PARTS}
-    return [folder / name for name in names if name in own]
 
 
 def _mark(file: Path) -> Path:
@@ -259,19 +194,27 @@ def send(folder: Path, address: Address, names: Iterable[str], *, progress: Prog
     import obstore.exceptions
 
     require_writable(address)
-    store, index = open_store(address), _Index(folder)
-    order = sorted(names, key=lambda name: (name.endswith(".json"), name))
-    todo = [name for name in order if index.changed(name)]
-    for number, name in enumerate(todo):
-        if progress is not None:
-            progress(number, len(todo), f"sending {name}")
-        key = f"{address.path}/{name}".lstrip("/")
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder / _LOCK, passing=True):
+        store, index = open_store(address), _Index(folder)
+        order = sorted(names, key=lambda name: (name.endswith(".json"), name))
+        todo = [name for name in order if index.changed(name)]
         try:
-            answer = obstore.put(store, key, folder / name)
-        except (obstore.exceptions.BaseError, OSError) as error:
-            raise _told(error, Address(address.scheme, address.host, key), ExportError) from error
-        index.note(name, answer.get("e_tag"))
-        index.write()
+            for number, name in enumerate(todo):
+                if progress is not None:
+                    progress(number, len(todo), f"sending {name}")
+                key = f"{address.path}/{name}".lstrip("/")
+                try:
+                    # Few parts at a time, so that each arrives in its time on a slow line.
+                    answer = obstore.put(store, key, folder / name, max_concurrency=3)
+                except (obstore.exceptions.BaseError, OSError) as error:
+                    raise told(error, Address(address.scheme, address.host, key), ExportError) from error
+                index.note(name, answer.get("e_tag"))
+                if not number % _OFTEN:
+                    index.write()
+        finally:
+            if todo:
+                index.write()
     if progress is not None and todo:
         progress(len(todo), len(todo), "")
     return todo
@@ -301,7 +244,11 @@ class _Index:
 
     def __init__(self, folder: Path) -> None:
         self.file, self.folder = folder / INDEX, folder
-        found = read_json(self.file, InputError) if self.file.is_file() else {}
+        try:
+            found = read_json(self.file, InputError) if self.file.is_file() else {}
+        except InputError:
+            # Left of a power cut; what is here is fetched or sent once more.
+            found = {}
         self.known: dict[str, Any] = found if isinstance(found, dict) else {}
 
     def has(self, name: str, etag: str | None, size: int) -> bool:
@@ -346,7 +293,7 @@ def _listed(store: Any, address: Address) -> dict[str, Mapping[str, Any]]:
                 batches = [obstore.list_with_delimiter(store, prefix=prefix)["objects"]]
             found |= {one["path"]: one for batch in batches for one in batch}
     except (obstore.exceptions.BaseError, OSError) as error:
-        raise _told(error, address, AcquisitionError) from error
+        raise told(error, address, AcquisitionError) from error
     return found
 
 
@@ -361,49 +308,95 @@ def _bring(
     outlines: bool = False,
 ) -> None:
     """Fetch objects into a folder, those that are not there as they are."""
-    index = _Index(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two shares on one machine would each think that what the other has just brought is missing.
+    with alone(folder / _LOCK, passing=True):
+        index = _Index(folder)
 
-    def missing(key: str) -> bool:
-        if not index.has(names[key], wanted[key].get("e_tag"), int(wanted[key]["size"])):
-            return True
-        return not outlines and _mark(folder / names[key]).exists()
+        def missing(key: str) -> bool:
+            if not index.has(names[key], wanted[key].get("e_tag"), int(wanted[key]["size"])):
+                return True
+            return not outlines and _mark(folder / names[key]).exists()
 
-    def get(key: str) -> str:
-        target = folder / names[key]
-        if outlines and target.suffix == ".npy" and int(wanted[key]["size"]) > WORTH:
-            _outline(store, address, wanted[key], target)
-        else:
-            _download(store, address, key, target)
-            _mark(target).unlink(missing_ok=True)
-        return key
+        def get(key: str) -> str:
+            target, facts = folder / names[key], wanted[key]
+            if outlines and target.suffix == ".npy" and int(facts["size"]) > WORTH:
+                _outline(store, address, facts, target)
+            else:
+                _download(store, address, key, target, facts.get("e_tag"))
+                _mark(target).unlink(missing_ok=True)
+            return key
 
-    todo = [key for key in wanted if missing(key)]
+        todo = [key for key in wanted if missing(key)]
+        try:
+            with ThreadPoolExecutor(AT_A_TIME) as pool:
+                for number, key in enumerate(pool.map(get, todo), 1):
+                    index.note(names[key], wanted[key].get("e_tag"))
+                    if not number % _OFTEN:
+                        index.write()
+                    if progress is not None:
+                        progress(number, len(todo), names[key])
+        finally:
+            if todo:
+                index.write()
 
-    try:
-        with ThreadPoolExecutor(AT_A_TIME) as pool:
-            for number, key in enumerate(pool.map(get, todo), 1):
-                index.note(names[key], wanted[key].get("e_tag"))
-                if progress is not None:
-                    progress(number, len(todo), names[key])
-    finally:
-        index.write()
 
+def _download(store: Any, address: Address, key: str, target: Path, etag: str | None = None) -> None:
+    """Fetch an object a chunk at a time; what arrived of one is kept, and a later run goes on behind it.
 
-def _download(store: Any, address: Address, key: str, target: Path) -> None:
+    Args:
+        etag: of the object that is meant; another that has come in its place is refused.
+    """
     import obstore.exceptions
 
+    whole = Address(address.scheme, address.host, key)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        answer = obstore.get(store, key)
-        with atomic_path(target) as part:
-            with part.open("wb") as file:
-                for chunk in answer.stream(min_chunk_size=CHUNK):
-                    file.write(chunk)
-            _date(part, answer.meta)
+        # One small answer; of the web also where a server tells nothing beforehand.
+        answer = obstore.get(store, key, options=_meant(etag, 0, None if address.web else CHUNK))
+        facts, start, end = answer.meta, *answer.range
+        size, etag = int(facts["size"]), facts.get("e_tag") or etag
+        known = hashlib.sha256(f"{etag} {size}".encode()).hexdigest()[:16]
+        some = target.with_name(f".{target.name}.{known}.some")
+        with some.open("ab") as file:
+            here = file.tell() if etag else 0
+            if here <= start or here >= size:
+                file.truncate(0)
+                _write(file, answer)
+            else:
+                start, end = here, here
+            while end < size:
+                start, end = end, min(end + CHUNK, size)
+                _write(file, obstore.get(store, key, options=_meant(etag, start, end)))
+            if file.tell() != size:
+                raise AcquisitionError(
+                    f"{whole} ended after {file.tell():,} of {size:,} bytes. Run the same command again: what arrived is kept."
+                )
+        _date(some, facts)
+        os.replace(some, target)
     except obstore.exceptions.BaseError as error:
-        raise _told(error, Address(address.scheme, address.host, key), AcquisitionError) from error
+        raise told(error, whole, AcquisitionError) from error
     except FileNotFoundError as error:
-        raise InputError(f"There is nothing at {address}; check the address.") from error
+        raise InputError(f"There is nothing at {whole}; check the address.") from error
+    except OSError as error:
+        raise _unwritten(target, error) from error
+
+
+def _meant(etag: str | None, start: int, end: int | None) -> Any:
+    """A request for bytes of one state of an object."""
+    return ({"range": (start, end)} if end is not None else {}) | ({"if_match": etag} if etag else {})
+
+
+def _write(file: Any, answer: Any) -> None:
+    for chunk in answer.stream(min_chunk_size=CHUNK):
+        file.write(chunk)
+
+
+def _unwritten(target: Path, error: OSError) -> TesseraError:
+    return ExportError(
+        f"The copy {target} cannot be written: {error.strerror or error}. Make room, or set TESSERA_HOME to a disk that has some; "
+        "what arrived is kept."
+    )
 
 
 def _outline(store: Any, address: Address, facts: Mapping[str, Any], target: Path) -> None:
@@ -413,12 +406,14 @@ def _outline(store: Any, address: Address, facts: Mapping[str, Any], target: Pat
     key, size = str(facts["path"]), int(facts["size"])
     whole = Address(address.scheme, address.host, key)
     target.parent.mkdir(parents=True, exist_ok=True)
+    etag = facts.get("e_tag")
     try:
-        beginning = bytes(obstore.get_range(store, key, start=0, length=min(BEGINNING, size)))
+        answer = obstore.get(store, key, options=_meant(etag, 0, min(BEGINNING, size)))
+        beginning = bytes(answer.bytes())
     except (obstore.exceptions.BaseError, FileNotFoundError) as error:
-        raise _told(error, whole, AcquisitionError) from error
+        raise told(error, whole, AcquisitionError) from error
     # First said, then done: a file without the mark is taken to be whole.
-    write_json(_mark(target), {"address": str(whole)})
+    write_json(_mark(target), {"address": str(whole), "etag": etag})
     with atomic_path(target) as part:
         with part.open("wb") as file:
             file.write(beginning)
@@ -441,22 +436,3 @@ def _fetch_web(address: Address, target: Path) -> Path:
         )
     _download(open_store(address), address, address.path, target)
     return target
-
-
-def _told(error: BaseException, address: Address, kind: Callable[[str], TesseraError]) -> TesseraError:
-    """The error of a store as one sentence."""
-    name, text = type(error).__name__, str(error)
-    refused = re.search(r"status:? (?:code: )?40[13]|credential", text, re.IGNORECASE)
-    if refused or name in ("UnauthenticatedError", "PermissionDeniedError"):
-        google = address.scheme == "gs"
-        names = "GOOGLE_APPLICATION_CREDENTIALS" if google else "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        return InputError(
-            f"{address} may not be read or written with what the environment says; set {names} of an account that may."
-        )
-    if name == "NotFoundError" or isinstance(error, FileNotFoundError):
-        return InputError(f"There is no {address}; check the bucket and the path.")
-    return kind(f"{address} does not answer ({_first_line(error)}). Run the same command again: what arrived is kept.")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
