@@ -25,6 +25,7 @@ from sklearn.base import clone
 
 import tessera_core as tessera
 from tessera_core import api, raster
+from tessera_core.assess.designs import draw, write_csv
 from tessera_core.assess.reference import Reference
 from tessera_core.errors import HeadError, InputError, MixedDatasetsError
 from tessera_core.export.geotiff import write_class_map
@@ -203,6 +204,22 @@ def test_a_saved_head_maps_another_year(names: dict[str, Any], region: DemoRegio
     outside = elsewhere.outside_applicability()
     assert outside is not None
     assert 0 <= outside.share <= 1
+    # What taught a head that was saved is not known with its map: every check by places says so.
+    sample = draw(again.classes, 90, "random")
+    for place, mapped in enumerate(sample.mapped):
+        sample = sample.answer(place, int(mapped))
+    write_csv(tmp_path / "sample.csv", sample, again.grid, again.names)
+    unknown = "Which places taught the map is not known: its head was saved earlier. "
+    assert [note for note in tessera.validate(again, tmp_path / "sample.csv").notes if note.startswith(unknown)]
+    (said,) = [one for one in tessera.certify(again, tmp_path / "sample.csv").sentences() if one.startswith(unknown)]
+    assert said.endswith("the promise may not hold.")
+    assert not [one for one in tessera.certify(made, tmp_path / "sample.csv").sentences() if "not known" in one]
+    compared = tessera.compare_maps(made, elsewhere)
+    told = compared.told(compared.places(10))
+    assert [
+        one for one in told if one.startswith("Which places taught second is not known: its head was saved earlier.")
+    ]
+    assert [one for one in told if "of 10 places also taught first" in one]
     foreign = replace(names["raster"], provenance=replace(names["raster"].provenance, version="other"))
     with pytest.raises(MixedDatasetsError):
         tessera.map_classes(foreign, head=saved)

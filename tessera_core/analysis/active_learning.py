@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.analysis.pca import sample_valid
 from tessera_core.errors import LabelError
 from tessera_core.raster import EmbeddingRaster
@@ -187,7 +188,7 @@ def _squares(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.flo
 
 
 def _reason(first: str, second: str, shares: tuple[float, ...], dissimilarity: float) -> str:
-    a, b = (f"{100 * share:.0f} %" for share in shares)
+    a, b = (f"{percent(share)} %" for share in shares)
     outside = dissimilarity > 0.9
     if shares[0] - shares[1] < 0.3:
         wavering = f"The map wavers between {first} ({a}) and {second} ({b}) here"

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.int8 import BLOCK, CodeProduct
+from tessera_core._utils.percents import percent
 from tessera_core._utils.threads import run_blocks, single_blas
 from tessera_core.analysis.pca import sample_valid
 from tessera_core.analysis.similarity import code_norms
@@ -241,12 +242,12 @@ class DissimilarityMap:
 
     @property
     def _told(self) -> str:
-        share = 100 * self.share
-        if share < 0.5:
-            rather = 100 * self._share(NEAR_EDGE_PERCENT)
-            roughly = "" if rather < 1 else f", {rather:.0f} % of it only roughly"
+        share = self.share
+        if share < 0.005:
+            rather = self._share(NEAR_EDGE_PERCENT)
+            roughly = "" if rather < 0.01 else f", {percent(rather)} % of it only roughly"
             return f"Nearly all of the region resembles something you labelled{roughly}."
-        return f"{share:.0f} % of the region is unlike anything you labelled; the map guesses there, however sure it looks."
+        return f"{percent(share)} % of the region is unlike anything you labelled; the map guesses there, however sure it looks."
 
 
 def learn(

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import geometry_pixels, label_pixels
 from tessera_core.raster import EmbeddingRaster
@@ -147,7 +148,7 @@ def _likely_wrong(
             "likely wrong",
             "high",
             f"Labelled {_name(names, table.y[i])}, but it looks like {_name(names, ids[like[i]])}: so do "
-            f"{100 * others[i].max():.0f} % of the votes of the labels most like it elsewhere.",
+            f"{percent(others[i].max())} % of the votes of the labels most like it elsewhere.",
             (table.labels[i].id,),
             *table.place(i),
             (int(table.y[i]), int(ids[like[i]])),
@@ -170,7 +171,7 @@ def _overlaps(table: _Table, votes: NDArray[np.float64], names: dict[int, str]) 
                     LabelIssue(
                         "overlap",
                         "medium",
-                        f"{_name(names, ids[a])} and {_name(names, ids[b])} look alike here: {100 * min(across):.0f} % or "
+                        f"{_name(names, ids[a])} and {_name(names, ids[b])} look alike here: {percent(min(across))} % or "
                         "more of each resembles the other. Merge them, or label clearer examples of both.",
                         (),
                         None,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tessera_core.project.certified import CertifiedPart
     from tessera_core.project.maps import MappedClasses
     from tessera_core.project.two_maps import MapComparison
-    from tessera_core.project.validate import Pixels, Validation
+    from tessera_core.project.validate import Validation
 
 
 def compare_maps(
@@ -30,7 +30,8 @@ def compare_maps(
             no counterpart is left out and counted.
 
     Returns:
-        ``share`` that differs, ``sentences()``, ``plan()``, ``places()`` as a sample to answer, and of that its ``verdict()``.
+        ``share`` that differs, ``sentences()``, ``plan()``, ``places()`` as a sample to answer, and of that its ``verdict()``,
+        which ``told()`` says in words, with what is known of places that taught the maps.
 
     Raises:
         LabelError: the maps have different shapes, the file cannot be read, or the legend names what is not there.
@@ -52,9 +53,12 @@ def compare_maps(
     def of(one: MappedClasses, title: str) -> two_maps.NamedMap:
         return two_maps.NamedMap(title, "year", one.classes, one.names, {})
 
-    other = of(second, "second") if isinstance(second, MappedClasses) else two_maps.file_map(Path(second), first.grid)
+    if isinstance(second, MappedClasses):
+        other, other_labels = of(second, "second"), second.labels
+    else:
+        other, other_labels = two_maps.file_map(Path(second), first.grid), None
     pair = two_maps.paired(of(first, "first"), other, first.names, legend)
-    return two_maps.MapComparison(pair, first.grid)
+    return two_maps.MapComparison(pair, first.grid, (first.labels, other_labels))
 
 
 def validate(map: MappedClasses, sample: str | os.PathLike[str]) -> Assessment:
@@ -81,18 +85,11 @@ def validate(map: MappedClasses, sample: str | os.PathLike[str]) -> Assessment:
         >>> f"{found.n} places: {found.overall.value:.2f} ({found.overall.low:.2f} to {found.overall.high:.2f})"
         '60 places: 1.00 (0.94 to 1.00)'
     """
-    from tessera_core.project.validate import taught_by, taught_notes
+    from tessera_core.project.validate import taught_notes, taught_places
 
     current = _read(map, sample)
     found = current.assess()
-    if map.labels is None:
-        unknown = (
-            "Which places taught the map is not known: its head was saved earlier. At those its accuracy may look better than it "
-            "is."
-        )
-        return replace(found, notes=(*found.notes, unknown))
-    n = int(taught_by(_labelled(map), current).sum())
-    return replace(found, notes=(*found.notes, *taught_notes(n, len(current.sample))))
+    return replace(found, notes=(*found.notes, *taught_notes(taught_places(map.labels, current), len(current.sample))))
 
 
 def _read(map: MappedClasses, sample: str | os.PathLike[str]) -> Validation:
@@ -103,13 +100,6 @@ def _read(map: MappedClasses, sample: str | os.PathLike[str]) -> Validation:
 
     text = read_text(Path(sample), None, LabelError).text
     return read_sample(text, map.grid, map.names).on_map(map.classes)
-
-
-def _labelled(map: MappedClasses) -> Pixels:
-    """The pixels that taught a map; a head saved earlier no longer knows them."""
-    from tessera_core.labels.sampling import label_pixels
-
-    return map.labels or label_pixels((), map.grid)
 
 
 def certify(
@@ -150,7 +140,7 @@ def certify(
     current = _read(map, sample)
     asked_for(current, most_wrong, risk)
     current = replace(current, promise=Promise(most_wrong=most_wrong, risk=risk))
-    part = certified_part(current, map.classes, map.confidence, _labelled(map))
+    part = certified_part(current, map.classes, map.confidence, map.labels)
     if out is not None:
         write_certified(Path(out), part, map.classes, map.confidence, current, map.provenance)
     return part

@@ -283,12 +283,12 @@ class Conformal:
         if np.isfinite(self.threshold):
             return (
                 f"At each pixel these are the classes that remain possible; the true one is missing at about "
-                f"{100 * self.error:.0f} of 100 pixels, also where you have no labels, if all that is there has a class."
+                f"{percent(self.error)} of 100 pixels, also where you have no labels, if all that is there has a class."
             )
         need = int(np.ceil(1 / self.error - 1e-9)) - 1
         few = (
             f"Your labels amount to {max(1, int(self.n))} independent places, too few for an error rate of "
-            f"{100 * self.error:.0f} %"
+            f"{percent(self.error)} %"
         )
         ask = f"Label at least {need} places, most in the classes that cover most, or allow more error."
         if self.beside is None or np.isinf(self.beside.threshold):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.analysis.applicability import learn
 from tessera_core.assess.reference import Reference
 from tessera_core.errors import LabelError
@@ -281,7 +282,7 @@ class _Seen:
         yield CardLine(
             "cover",
             level,
-            f"Of the region {100 * share:.0f} % is unlike everything that was labelled; of ground like the labels it would be 5 %.",
+            f"Of the region {percent(share)} % is unlike everything that was labelled; of ground like the labels it would be 5 %.",
             advice,
             share,
         )

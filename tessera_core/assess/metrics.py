@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
+
 
 def confusion_matrix(
     truth: NDArray[Any], predicted: NDArray[Any], ids: Sequence[int], weight: NDArray[np.float64] | None = None
@@ -78,6 +80,6 @@ def worst_confusion(confusion: NDArray[Any], ids: Sequence[int], names: Mapping[
     if not errors.any():
         return ""
     i, j = divmod(int(errors.argmax()), len(ids))
-    share = 100 * errors[i, j] / confusion[i].sum()
+    share = percent(errors[i, j] / confusion[i].sum())
     true_name, wrong_name = names.get(ids[i], str(ids[i])), names.get(ids[j], str(ids[j]))
-    return f"Most often confused: {share:.0f} % of {true_name} is mapped as {wrong_name}."
+    return f"Most often confused: {share} % of {true_name} is mapped as {wrong_name}."

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.evaluate import CrossValidation
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures
 from tessera_core.assess.splits import SPLITS, near_blocks
@@ -520,9 +521,9 @@ def _folds(samples: RegressionSamples, cv: CrossValidation) -> list[tuple[NDArra
 def regression_sentence(result: dict[str, Any]) -> str:
     """The score in words."""
     text = (
-        f"Explains {100 * max(result['r2'], 0):.0f} % of the differences between places it has not seen (R2 {result['r2']:.2f}); "
+        f"Explains {percent(max(result['r2'], 0))} % of the differences between places it has not seen (R2 {result['r2']:.2f}); "
         f"typically off by {result['mae']:.3g} (RMSE {result['rmse']:.3g}) where the labels run from {result['range'][0]:.3g} to "
-        f"{result['range'][1]:.3g}. Its {100 * COVERAGE:.0f} % margins hold {100 * result['coverage']:.0f} %."
+        f"{result['range'][1]:.3g}. Its {percent(COVERAGE)} % margins hold {percent(result['coverage'])} %."
     )
     if "naive" in result:
         text += f" A random split would have claimed R2 {result['naive']['r2']:.2f}."

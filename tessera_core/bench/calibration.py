@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.calibration import Conformal, calibrate, conformal, expected_error, reliability
 from tessera_core.assess.live import live_score
 from tessera_core.assess.samples import CodeFeatures, Samples
@@ -190,7 +191,7 @@ def table(result: dict[str, Any]) -> Iterator[str]:
         "labels' ground, at pixels of it drawn evenly by class, **at pixels of other ground** (± standard error)."
     )
     yield ""
-    titles = " | ".join(f"{100 * float(n):.0f} % sets" for n in nominal)
+    titles = " | ".join(f"{percent(float(n))} % sets" for n in nominal)
     yield f"| site | head | places, beside | calibration error before, after | {titles} |"
     yield "|---" * (4 + len(nominal)) + "|"
     for name, site in result["sites"].items():
@@ -201,10 +202,10 @@ def table(result: dict[str, Any]) -> Iterator[str]:
                 here, evenly, far, se = (_short(row[key]) for key in ("like_labels", "by_class", "held_out", "se"))
                 cell = f"{here}, {evenly}, **{far}** ± {se}"
                 if row["endless"]:
-                    cell += f" ({100 * row['endless']:.0f} % endless)"
+                    cell += f" ({percent(row['endless'])} % endless)"
                 cells.append(cell)
             error = f"{_short(one['ece_before'])}, {_short(one['ece_after'])} ± {_short(one['ece_se'])}"
-            known = f"{one['places']:.0f}, {100 * one['beside']:.0f} %"
+            known = f"{one['places']:.0f}, {percent(one['beside'])} %"
             yield f"| {name} | {head} | {known} | {error} | {' | '.join(cells)} |"
     yield ""
 

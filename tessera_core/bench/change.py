@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.analysis.change import NO_LEVEL, ChangeLayer, detect_change
 from tessera_core.bench.heads import write_between
 from tessera_core.bench.hot_path import machine
@@ -272,5 +273,5 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
             row["found_rare"],
             row["called_without_change_worst"],
         ]
-        yield f"| {accepted} | " + " | ".join(f"{100 * cell:.1f} %" for cell in cells) + " |"
+        yield f"| {accepted} | " + " | ".join(f"{percent(cell, 1)} %" for cell in cells) + " |"
     yield ""

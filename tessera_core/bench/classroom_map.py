@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.bench.heads import write_between
 from tessera_core.classroom.consensus import vote, weights_of
 from tessera_core.classroom.judging import Truth, judge
@@ -300,4 +301,4 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "none" if share is None else f"{100 * share:.1f} %"
+    return "none" if share is None else f"{percent(share, 1)} %"

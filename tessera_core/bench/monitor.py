@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.reference import Reference
 from tessera_core.bench.heads import write_between
 from tessera_core.heads import HeadChoice, SavedHead
@@ -77,7 +78,7 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
     """The rows as a Markdown table, line by line."""
     changed = result["rows"][0]["changed"] / result["size"] ** 2
     yield (
-        f"{result['size']} x {result['size']} pixels, {100 * changed:.0f} % of which truly changed their class; head "
+        f"{result['size']} x {result['size']} pixels, {percent(changed)} % of which truly changed their class; head "
         f"`{result['head']}` of {result['labels_per_class']} points a class in {result['years'][0]}, means of "
         f"{len(result['seeds'])} draws."
     )
@@ -86,6 +87,6 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
     yield "|" + "---:|" * 7
     for row in result["rows"]:
         rate = "head alone" if row["rate"] == 1 else f"{100 * row['rate']:g} %"
-        shares = " | ".join(f"{100 * row[name]:.1f} %" for name in ("precision", "recall", "right_class"))
+        shares = " | ".join(f"{percent(row[name], 1)} %" for name in ("precision", "recall", "right_class"))
         yield f"| {rate} | {row['smallest']} | {row['places']:.0f} | {row['places_right']:.0f} | {shares} |"
     yield ""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.assess.certified import certify, violation
 from tessera_core.assess.designs import draw
 from tessera_core.assess.two_maps import RISK, difference, p_at_any_time, p_value
@@ -167,7 +168,7 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
     draws = result["demo_draws"]
     yield from (
         "",
-        f"Which of two maps of the demo region, called at a risk of {100 * RISK:.0f} % ({draws} samples):",
+        f"Which of two maps of the demo region, called at a risk of {percent(RISK)} % ({draws} samples):",
         "",
         "| labels of the maps | differ in | only the one, only the other right | places | named, at a number settled before "
         "| wrongly | named, looked at any time | wrongly |",
@@ -179,12 +180,12 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
             for name in ("settled", "settled_false", "at_any_time", "at_any_time_false")
         ]
         yield (
-            f"| {row['maps']} | {100 * row['differ']:.0f} % | {100 * row['only_first']:.0f} and {100 * row['only_second']:.0f} % "
+            f"| {row['maps']} | {percent(row['differ'])} % | {percent(row['only_first'])} and {percent(row['only_second'])} % "
             f"| {row['places']} | {' | '.join(told)} |"
         )
     yield from (
         "",
-        f"Certified part of a map of the demo region, at most {100 * MOST_WRONG:.0f} % wrong at a risk of 5 %:",
+        f"Certified part of a map of the demo region, at most {percent(MOST_WRONG)} % wrong at a risk of 5 %:",
         "",
         "| sample | places | samples | wrong in the whole map | promise broken | share of the map certified |",
         "|---|---|---|---|---|---|",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.analysis.change import change_power, detect_change
 from tessera_core.assess.region_mean import region_mean
 from tessera_core.assess.regression import RegressionSamples
@@ -156,7 +157,7 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
     )
     for row in result["changes"]:
         yield (
-            f"| {row['noise']} | {100 * row['changed']:.0f} % | {row['found']:.2f} | {row['power']:.2f} | {row['off']:.2f} |"
+            f"| {row['noise']} | {percent(row['changed'])} % | {row['found']:.2f} | {row['power']:.2f} | {row['off']:.2f} |"
         )
     yield from (
         "",

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tessera_core._utils.csvcells import quoted_row
+from tessera_core._utils.percents import percent
 from tessera_core.classroom.consensus import Departure, confused_classes
 from tessera_core.classroom.together import Together
 from tessera_core.classroom.work import Work
@@ -81,7 +82,7 @@ def differently(one: Departure | None, names: Mapping[int, str]) -> str:
     """The largest difference of a learner from the class, in words; empty where there is none."""
     if one is None or not one.mine:
         return ""
-    return f"{names[one.mine]} where the class has {names[one.theirs]}, {100 * one.share:.0f} % of the region"
+    return f"{names[one.mine]} where the class has {names[one.theirs]}, {percent(one.share)} % of the region"
 
 
 def lesson_place(work: Work) -> str:

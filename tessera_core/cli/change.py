@@ -237,13 +237,13 @@ def report(result: dict[str, Any]) -> str:
         return _told_by_tile(result)
     area = f" ({result['changed_hectares']:,.1f} ha)" if result["changed_hectares"] is not None else ""
     years = " and ".join(str(year) for year in result["years"])
-    shift = 100 * result["scene_shift"]["share_of_difference"]
+    shift = percent(result["scene_shift"]["share_of_difference"])
     return "\n".join(
         (
             f"{Path(result['out'])}: {percent(result['changed_share'], 2)} % of the region{area} changed between {years}, with up "
             f"to {100 * result['rate']:g} % false alarms.",
             *([result["power"]["sentence"]] if result["power"] else []),
-            f"{shift:.0f} % of the difference on unchanged ground was a shift of the whole scene; it is not counted.",
+            f"{shift} % of the difference on unchanged ground was a shift of the whole scene; it is not counted.",
             f"p-values: {result['p_values']}",
             *left_out_lines(result),
             *result["notes"],

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from tessera_core._utils.percents import percent
+
 PROGRESS = ("auto", "json", "none")
 _shown = "auto"
 
@@ -86,5 +88,5 @@ class ConsoleProgress:
             say(json.dumps({"progress": line | {"seconds": round(elapsed, 2)}}) + "\n")
             return
         left = f", {elapsed * (total - done) / done:.0f} s left" if 0 < done < total else ""
-        text = f"{self.label}: {100 * done / max(total, 1):.0f} %{left} {message}".rstrip()
+        text = f"{self.label}: {percent(done / max(total, 1))} %{left} {message}".rstrip()
         say(f"\r\x1b[K{text}" + ("\n" if finished else "") if self.tty else text + "\n")

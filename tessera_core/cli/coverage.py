@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tessera_core._utils.percents import percent
 from tessera_core.cli.paths import Input, Output
 from tessera_core.cli.years import add_years, parse_years
 
@@ -231,13 +232,13 @@ def report(result: dict[str, Any]) -> str:
         for year in cover["years"]:
             minutes = "" if year["minutes"] is None else f", about {max(year['minutes'], 0.1):.1f} min"
             cost = "in the cache" if year["cached"] else f"{year['mb_to_fetch']:,.0f} MB to fetch{minutes}"
-            water = f", {100 * year['water']:.0f} % water" if year["water"] > 0 else ""
+            water = f", {percent(year['water'])} % water" if year["water"] > 0 else ""
             if not year["published"]:
                 lines.append(f"  {year['year']}: not published here")
                 continue
             refused = year["too_few"] + year["never_seen"]
-            water += f", {100 * refused:.1f} % refused: seen too rarely" if refused else ""
-            lines.append(f"  {year['year']}: {100 * year['covered']:.1f} % covered{water}, {cost}")
+            water += f", {percent(refused, 1)} % refused: seen too rarely" if refused else ""
+            lines.append(f"  {year['year']}: {percent(year['covered'], 1)} % covered{water}, {cost}")
             if year["missing_tiles"]:
                 names = year["missing_tiles"]
                 more = f" and {len(names) - 8} more" if len(names) > 8 else ""

@@ -340,8 +340,7 @@ def _show(project: Project, known: Validation, args: argparse.Namespace) -> dict
 
     result: dict[str, Any] = {"seen": known.seen, "places": len(known.sample)}
     if known.two_maps:
-        told = [f"{known.seen} of {len(known.sample)} places were looked at.", *two_maps.sentences(known)]
-        told += [*validate.taught_sentences(project, known), *two_maps.left_out_sentences(known)]
+        told = [f"{known.seen} of {len(known.sample)} places were looked at.", *two_maps.told(known)]
         found = two_maps.verdict(known)
         return result | {"verdict": None if found is None else vars(found), "sentences": told}
     drawn, classes, told = _on_todays_map(project, known)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.dpixels.preprocess import OFFSET
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.periods import Period
@@ -94,7 +95,7 @@ def _optical(tile: DPixelTile) -> Iterator[str]:
     above = float((everything > 20_000).any(1).mean())
     if above > 0.01:
         yield (
-            f"{100 * above:.0f} % of the usable Sentinel-2 values are above a reflectance of 2, which no ground has; "
+            f"{percent(above)} % of the usable Sentinel-2 values are above a reflectance of 2, which no ground has; "
             "bands.npy should hold reflectance times 10000."
         )
     elif (brightest := float(np.percentile(everything.max(1), 99))) < 100:
@@ -158,7 +159,7 @@ def _radar(tile: DPixelTile) -> Iterator[str]:
     absurd = float(((values < 0) | (db > _STRONG))[found].mean())
     if absurd > 0.01:
         yield (
-            f"{100 * absurd:.0f} % of the Sentinel-1 values are negative or above {_STRONG:.0f} dB, as no ground is; the files "
+            f"{percent(absurd)} % of the Sentinel-1 values are negative or above {_STRONG:.0f} dB, as no ground is; the files "
             "should hold (20 log10(power) + 50) * 200."
         )
         return

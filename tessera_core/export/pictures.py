@@ -16,7 +16,7 @@ from tessera_core.export.product import SIMULATED, Product
 from tessera_core.export.values import RegressionProduct
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
-from tessera_core.language import later, numeral, relay, t
+from tessera_core.language import later, numeral, percentage, relay, t
 from tessera_core.provenance import Provenance
 from tessera_core.render.colormap import NO_VALUE, colormap
 
@@ -147,4 +147,4 @@ def _subtitle(what: str, year: int | None, grid: Grid) -> str:
 
 
 def _share(share: float) -> str:
-    return t("below {share} %", share=numeral(0.1, ".1f")) if 0 < share < 0.001 else f"{numeral(100 * share, '.1f')} %"
+    return f"{percentage(share, 1)} %"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tessera_core._utils.percents import percent
 from tessera_core.errors import RasterError, TesseraError
 from tessera_core.gate.files import regular
 from tessera_core.gate.limits import RASTER_GROWTH, amount, limits
@@ -113,7 +114,7 @@ def _check_size(path: Path, head: TiffHead, whole: bool, error: type[TesseraErro
     if head.decoded_bytes > bounds.free_bytes + RASTER_GROWTH * head.present_bytes:
         raise error(
             f"{declared}, but holds only {amount(head.present_bytes)}"
-            + (f" ({head.absent:.0%} of its blocks are absent)" if head.absent else "")
+            + (f" ({percent(head.absent)} % of its blocks are absent)" if head.absent else "")
             + "; it is not opened. Cut out the part with data."
         )
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from tessera_core._utils.percents import percent
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid, transformer
 
@@ -123,7 +124,7 @@ def _declared_crs(xy: NDArray[np.float64], grid: Grid, declared: str, notes: lis
     if (inside == 0 and other >= _WORTH_CHANGING) or impossible:
         notes.append(
             "Latitude and longitude are swapped in this file; read the other way round, "
-            f"{other:.0%} of the places fall in the region."
+            f"{percent(other)} % of the places fall in the region."
         )
         return swapped
     if inside == 0 and geographic and not _like_degrees(xy):
@@ -149,7 +150,7 @@ def _undeclared_crs(xy: NDArray[np.float64], grid: Grid, notes: list[str]) -> So
         return SourceCrs(grid.crs, guessed=True)
     notes.append(
         f"The file does not say which coordinate system its numbers are in; they were taken as {frame.crs}"
-        f"{' with the axes swapped' if frame.swapped else ''}, in which {shares[best]:.0%} of the places fall in the region."
+        f"{' with the axes swapped' if frame.swapped else ''}, in which {percent(shares[best])} % of the places fall in the region."
     )
     return frame
 

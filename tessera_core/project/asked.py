@@ -36,6 +36,7 @@ class ComparedMap(msgspec.Struct, frozen=True, kw_only=True):
         silent: pixels where it says nothing, and the other does.
         left_out: its classes without a counterpart among the project's -> pixels.
         lacks: the project's classes that it names nowhere, and the other does.
+        taught: places that taught this map alone, where two maps have labels of their own; unset where none did.
     """
 
     title: Text
@@ -43,6 +44,7 @@ class ComparedMap(msgspec.Struct, frozen=True, kw_only=True):
     silent: Count = 0
     left_out: dict[Text, Count] = {}
     lacks: tuple[Text, ...] = ()
+    taught: Count | msgspec.UnsetType = msgspec.UNSET
 
 
 class TwoMaps(msgspec.Struct, frozen=True, kw_only=True):

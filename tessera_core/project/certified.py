@@ -20,7 +20,7 @@ from tessera_core.export.geotiff import write_class_map
 from tessera_core.labels.model import LabelClass
 from tessera_core.language import later
 from tessera_core.project.asked import Promise, percent
-from tessera_core.project.validate import Pixels, Validation, taught_by
+from tessera_core.project.validate import Pixels, Validation, taught_places
 from tessera_core.provenance import Provenance
 from tessera_core.types import Bools, Bytes
 
@@ -44,7 +44,7 @@ class CertifiedPart:
         moved: whether the map is another one than that from which the places were drawn.
         pixels: of the part.
         hectares: of it; None where the map has no place on Earth.
-        taught: places that also taught the map.
+        taught: places that also taught the map; None where that is not known, as of a head that was saved earlier.
         of: places of the sample.
         more: further places after which something would likely be certified, were the answers as they are; None where 8 times as
             many would not do, or something is certified.
@@ -57,7 +57,7 @@ class CertifiedPart:
     pixels: int = 0
     hectares: float | None = None
     more: int | None = None
-    taught: int = 0
+    taught: int | None = 0
     of: int = 0
 
     @property
@@ -71,8 +71,13 @@ class CertifiedPart:
 
     def taught_sentences(self) -> list[str]:
         """What places that also taught the map do to the promise; nothing where none is made."""
-        if not self.taught or not self.any:
+        if self.taught == 0 or not self.any:
             return []
+        if self.taught is None:
+            return [
+                "Which places taught the map is not known: its head was saved earlier. As it may be right there more often than "
+                "elsewhere, the promise may not hold."
+            ]
         return [
             f"{self.taught} of {self.of} places also taught the map; as it may be right there more often than elsewhere, the "
             "promise may not hold."
@@ -123,7 +128,7 @@ class CertifiedPart:
 
 
 def certified_part(
-    current: Validation, classes: NDArray[np.uint8], confidence: NDArray[np.uint8], labelled: Pixels
+    current: Validation, classes: NDArray[np.uint8], confidence: NDArray[np.uint8], labelled: Pixels | None
 ) -> CertifiedPart:
     """The certified part of a map.
 
@@ -131,7 +136,7 @@ def certified_part(
         current: on this map (:meth:`~tessera_core.project.validate.Validation.on_map`).
         classes: uint8 (H, W), 0 = no data.
         confidence: uint8 (H, W) percent, 255 = no data.
-        labelled: pixels that taught the map.
+        labelled: pixels that taught the map; None where that is not known.
 
     Raises:
         LabelError: the map has another shape than that of the sample, or is empty.
@@ -150,7 +155,7 @@ def certified_part(
         strata = sample.strata, classes[covered]
     sure, wrong = confidence[sample.rows, sample.cols], sample.reference != sample.mapped
     found = certify(sure, wrong, everywhere, asked.most_wrong, asked.risk, strata)
-    taught = int(taught_by(labelled, current).sum())
+    taught = taught_places(labelled, current)
     if not found.share:
         return CertifiedPart(asked, found, more=_more(current, classes, confidence), taught=taught, of=len(sample))
     pixels = int((everywhere >= found.threshold).sum())

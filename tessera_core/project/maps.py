@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core._utils.scratch import scratch
 from tessera_core.areas import MappedArea, hectares, mapped_areas
 from tessera_core.errors import HeadError, InputError
@@ -268,14 +269,14 @@ class Outside:
         """What to mind."""
         if self.share < HARDLY_ANY:
             return "Nearly all of the region resembles what the head was trained on."
-        said = f"{100 * self.share:.0f} % of the region is unlike anything the head was trained on"
+        said = f"{percent(self.share)} % of the region is unlike anything the head was trained on"
         guesses = "the map guesses there, however sure it looks"
         if isnan(self.home):
             return f"{said}; {guesses}."
         # Labels never show all of their own region; but few classes may leave most of it out, and the map guesses there as well.
         if self.share <= self.home + 0.05:
             return f"{said}, about as much as where it was trained; {guesses}."
-        return f"{said} ({100 * self.home:.0f} % where it was trained); {guesses}."
+        return f"{said} ({percent(self.home)} % where it was trained); {guesses}."
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -369,8 +370,8 @@ class MappedChange:
     def __repr__(self) -> str:
         years = " to ".join(str(year or "no year") for year in self.layer.years)
         share = self.layer.count(RATE) / max(self.layer.pixels, 1)
-        said = f"{100 * share:.1f} % of {self.layer.pixels:,} pixels changed"
-        return f"<MappedChange {years}: {said}, with up to {100 * RATE:.0f} % false alarms>"
+        said = f"{percent(share, 1)} % of {self.layer.pixels:,} pixels changed"
+        return f"<MappedChange {years}: {said}, with up to {percent(RATE)} % false alarms>"
 
 
 def map_classes(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.analysis.change import detect_change
 from tessera_core.areas import hectares_per_pixel
 from tessera_core.errors import HeadError, LabelError
@@ -90,7 +91,8 @@ class NewPlaces:
             pairs[one.was, one.now] += one.pixels
         first, second = (str(year) if year else what for year, what in zip(self.years, ("before", "now"), strict=True))
         told = [
-            f"{len(self.places)} places are new in {second} against {first}, at a rate of {self.rate:.0%} false alarms of change."
+            f"{len(self.places)} places are new in {second} against {first}, at a rate of {percent(self.rate)} % false alarms of "
+            "change."
         ]
         told += [
             f"{self.names.get(a, a)} to {self.names.get(b, b)}: {count * size:,.2f} {unit}"

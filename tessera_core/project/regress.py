@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.analysis import applicability
 from tessera_core.areas import hectares_per_pixel
 from tessera_core.assess.evaluate import CrossValidation
@@ -236,16 +237,17 @@ def _outside(samples: RegressionSamples, raster: EmbeddingRaster, cancelled: Can
 
 def guess_sentences(made: RegressionMap, name: str) -> list[str]:
     """What is to be said about where the map guesses."""
-    beyond, outside = 100 * made.share(BEYOND), 100 * made.share(OUTSIDE)
+    beyond, outside = made.share(BEYOND), made.share(OUTSIDE)
     low, high = made.range
     lines = []
-    if outside >= 0.5:
-        lines.append(f"{outside:.0f} % of the region is ground unlike any of your plots; the map guesses there.")
-    if beyond >= 0.5:
+    if outside >= 0.005:
+        lines.append(f"{percent(outside)} % of the region is ground unlike any of your plots; the map guesses there.")
+    if beyond >= 0.005:
         lines.append(
-            f"On {beyond:.0f} % more, the map says less than {low:.4g} or more than {high:.4g}, which no plot has."
+            f"On {percent(beyond)} % more, the map says less than {low:.4g} or more than {high:.4g}, which no plot has."
             if lines
-            else f"On {beyond:.0f} % of the region, the map says less than {low:.4g} or more than {high:.4g}, which no plot has."
+            else f"On {percent(beyond)} % of the region, the map says less than {low:.4g} or more than {high:.4g}, which no plot "
+            "has."
         )
     if not lines:
         lines.append(f"Nearly all of the region resembles your plots, and {name} stays within their range.")
@@ -308,7 +310,7 @@ def score_facts(score: RegressionScore, unit: str = "") -> list[str]:
     bias = f"{result['bias']:+.2g}{unit}"
     first = (
         f"With {how} held out ({result['n_test']} plots): R2 {result['r2']:.2f}; RMSE {rmse}, mean error {error}, bias {bias}; "
-        f"margins hold {100 * result['coverage']:.0f} % (promised: {100 * COVERAGE:.0f} %)."
+        f"margins hold {percent(result['coverage'])} % (promised: {percent(COVERAGE)} %)."
     )
     whole, second = result["map_r2"], ""
     if whole is not None:
@@ -455,8 +457,8 @@ def _remarks(result: Mapping[str, Any], held: HeldOutValues, count: int, odd: Se
     # Below what chance alone would leave of nine in ten, 2.5 times in a hundred.
     if result["coverage"] < nominal - 1.96 * (nominal * (1 - nominal) / max(n, 1)) ** 0.5 - 0.5 / max(n, 1):
         lines.append(
-            f"The margins are too narrow on new ground: they hold {100 * result['coverage']:.0f} % of the plots, not "
-            f"{100 * nominal:.0f} %."
+            f"The margins are too narrow on new ground: they hold {percent(result['coverage'])} % of the plots, not "
+            f"{percent(nominal)} %."
         )
     spread = result["rmse"]
     if abs(result["bias"]) > 2 * spread / max(n, 1) ** 0.5 and abs(result["bias"]) > 0.1 * spread:
@@ -471,7 +473,7 @@ def _remarks(result: Mapping[str, Any], held: HeldOutValues, count: int, odd: Se
         lines.append(f"Your plots have only {len(values)} different numbers; a map of classes may fit better.")
     elif counts.max() > 0.5 * len(held.truth):
         lines.append(
-            f"{100 * counts.max() / len(held.truth):.0f} % of your plots have the same number, "
+            f"{percent(counts.max() / len(held.truth))} % of your plots have the same number, "
             f"{values[counts.argmax()]:.4g}; the score rests on the others."
         )
     return lines

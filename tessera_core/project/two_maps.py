@@ -444,10 +444,12 @@ class MapComparison:
     Attributes:
         pair: both in the classes of the first.
         grid: of both.
+        labelled: pixels that taught the first, and the second; None where that is not known.
     """
 
     pair: Pair
     grid: Grid
+    labelled: tuple[validate.Pixels | None, validate.Pixels | None] = (None, None)
 
     @property
     def share(self) -> float:
@@ -464,7 +466,22 @@ class MapComparison:
 
     def places(self, n: int, *, planned: bool = False, risk: float = RISK, seed: int = 0) -> Validation:
         """Places where they differ, to be answered in their order; see :func:`drawn`."""
-        return drawn(self.pair, self.grid, None, n, planned=planned, risk=risk, seed=seed)
+        found = drawn(self.pair, self.grid, None, n, planned=planned, risk=risk, seed=seed)
+
+        def with_taught(one: ComparedMap, labelled: validate.Pixels | None) -> ComparedMap:
+            if one.source != "year":
+                return one
+            places = validate.taught_places(labelled, found)
+            if places is None:
+                return msgspec.structs.replace(one, source="head")
+            return msgspec.structs.replace(one, taught=places) if places else one
+
+        first, second = map(with_taught, (self.pair.first, self.pair.second), self.labelled)
+        return replace(found, maps=msgspec.structs.replace(_maps(found), first=first, second=second))
+
+    def told(self, answered: Validation) -> list[str]:
+        """What the answers say, for people; see :func:`told`."""
+        return told(answered)
 
     def verdict(self, answered: Validation) -> Verdict | None:
         """What the answers say; see :func:`verdict`."""
@@ -572,6 +589,12 @@ def sentences(current: Validation) -> list[str]:
             else f"Places that could not be told: {found.unclear}. They could change that."
         )
     return lines
+
+
+def told(current: Validation) -> list[str]:
+    """For people: the verdict, what places that taught a map do to it, and what is left out."""
+    taught = validate.taught_notes_of_two(_maps(current), len(current.sample))
+    return [*sentences(current), *taught, *left_out_sentences(current)]
 
 
 def _gap(one: str, other: str, found: Verdict) -> str:

@@ -304,20 +304,45 @@ def taught_sentences(project: Project, current: Validation) -> list[str]:
 
     Two maps that are compared are those of the day on which the places were drawn: labels of later taught neither.
     """
-    of = len(current.sample)
-    if (maps := current.maps) is not None:
-        own = [one.title for one in (maps.first, maps.second) if one.source == "year"]
-        if not own or isinstance(maps.taught, msgspec.UnsetType):
-            return []
-        return [
+    if current.maps is not None:
+        return taught_notes_of_two(current.maps, len(current.sample))
+    return taught_notes(int(taught(project, current).sum()), len(current.sample))
+
+
+def taught_notes_of_two(maps: TwoMaps, of: int) -> list[str]:
+    """The same of two maps that are compared at ``of`` places, a map that a head saved earlier made among them."""
+    every = (maps.first, maps.second)
+    own = [one.title for one in every if one.source == "year"]
+    lines = [
+        f"{one.taught} of {of} places also taught {one.title}; accuracy there may look better than it is elsewhere."
+        for one in every
+        if not isinstance(one.taught, msgspec.UnsetType)
+    ]
+    if own and not isinstance(maps.taught, msgspec.UnsetType):
+        lines.append(
             f"{maps.taught} of {of} places also taught {'both maps' if len(own) == 2 else own[0]}; accuracy there may look better "
             "than it is elsewhere."
-        ]
-    return taught_notes(int(taught(project, current).sum()), of)
+        )
+    return lines + [
+        f"Which places taught {one.title} is not known: its head was saved earlier. Accuracy there may look better than it is "
+        "elsewhere."
+        for one in every
+        if one.source == "head"
+    ]
 
 
-def taught_notes(n: int, of: int) -> list[str]:
+def taught_places(labelled: Pixels | None, current: Validation) -> int | None:
+    """How many places taught a map; None where it is not known what did, as of a head that was saved earlier."""
+    return None if labelled is None else int(taught_by(labelled, current).sum())
+
+
+def taught_notes(n: int | None, of: int) -> list[str]:
     """What is to be said where ``n`` of so many places taught the map that they check; nothing where none did."""
+    if n is None:
+        return [
+            "Which places taught the map is not known: its head was saved earlier. At those its accuracy may look better than it "
+            "is."
+        ]
     if n == 0:
         return []
     return [f"{n} of {of} places also taught the map; its accuracy there may look better than it is."]

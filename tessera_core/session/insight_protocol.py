@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tessera_core._utils.percents import percent
 from tessera_core.errors import LabelError, TesseraError
 from tessera_core.language import relay
 from tessera_core.render.display import DisplayGrid
@@ -268,11 +269,11 @@ def _withheld(insight: Insight) -> str:
     if not count:
         return ""
     accuracy = None if insight.score is None else insight.score.accuracy
-    how = "cannot be checked yet" if accuracy is None else f"is right at only {100 * accuracy:.0f} % of new places"
+    how = "cannot be checked yet" if accuracy is None else f"is right at only {percent(accuracy)} % of new places"
     labels = "1 label looks" if count == 1 else f"{count} labels look"
     return (
         f"{labels} unlike others of the class. Which is not said: the map {how}, so it would doubt right labels too. "
-        f"From {100 * TRUSTED:.0f} % on, it is."
+        f"From {percent(TRUSTED)} % on, it is."
     )
 
 

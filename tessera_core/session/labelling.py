@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.errors import LabelError, TesseraError
 from tessera_core.imagery.layers import nearest_picture
 from tessera_core.labels.model import MAX_CLASS_ID, clean_name
@@ -206,7 +207,7 @@ class LabelSession:
         if state.sets and sets is not None:
             png, version = self._png("sets", sets, lambda: layers.sets_png(sets.size, display))
             one = float((sets.size == 1).sum() / max(int((sets.size != 255).sum()), 1))
-            sentence = f"{sentence} A single class remains on {100 * one:.0f} % of the region."
+            sentence = f"{sentence} A single class remains on {percent(one)} % of the region."
         result.append(ExtraLayer("sets", later("Possible classes"), png, version, sentence, layers.SETS_LEGEND))
         if found is not None:
             png, version = self._png("similar", found, lambda: layers.percent_png(found.percent, display))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.analysis.change import NO_LEVEL
 from tessera_core.assess.reference import Reference
 from tessera_core.errors import GridError, InputError
@@ -168,7 +169,7 @@ def _key(made: Made | None, labels: Reference | None) -> str:
             rows.append(f"{escape(name)}: {low} {box} {high}")
         return "<br>".join(rows)
     if isinstance(made, MappedChange):
-        meaning = [(CHANGED, f"changed, with up to {100 * RATE:.0f} % false alarms")]
+        meaning = [(CHANGED, f"changed, with up to {percent(RATE)} % false alarms")]
     else:
         known = made.legend if made is not None else () if labels is None else labels.classes
         meaning = [(one.color, one.name) for one in known]

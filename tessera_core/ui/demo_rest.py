@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tessera_core.language import numeral, t
+from tessera_core.language import percentage, t
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize
@@ -49,6 +49,6 @@ def show(project: Project) -> None:
             ":material/hourglass_top: {what} of the demo region is being made beside your work, {value} % "
             "so far, and appears here by itself.",
             what=what,
-            value=numeral(100 * rest.fraction, ".0f"),
+            value=percentage(rest.fraction),
         )
     )

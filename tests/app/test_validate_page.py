@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import tessera_core as tessera
 from tessera_core.assess.designs import write_csv
+from tessera_core.assess.nonresponse import worst_case
 from tessera_core.cli import main
 from tessera_core.export.report.words import accuracy_sentence, share_text
 from tessera_core.imagery.layers import BaseLayer
@@ -262,10 +263,17 @@ def test_the_certified_part_and_every_estimate_are_the_same_on_page_in_report_an
     assert tessera.certify(front, tmp_path / "block.csv", most_wrong=0.2).open == 0
     # After other labels the same answers judge the map of today, on the command line too.
     labelled.log.remove_class(2)
-    today = current.on_map(map_project(labelled, raster, year).map.classes).assess().overall
+    unsure = current.answer(3, 0).answer(8, 0)
+    validate.save(labelled, unsure)
+    today = unsure.on_map(map_project(labelled, raster, year).map.classes)
     assert main(["validate", "show", str(labelled.folder), "--json"]) == 0
-    again = json.loads(capsys.readouterr().out)["overall"]["value"]
-    assert again == today.value < told["overall"]["value"]
+    again = json.loads(capsys.readouterr().out)
+    assert again["overall"]["value"] == today.assess().overall.value < told["overall"]["value"]
+    # Whatever the places are that nobody could tell: of the whole map, and of each class.
+    assert told["worst"] is None
+    bounds = worst_case(today.sample, today.undecided).overall
+    assert again["worst"] == list(bounds)
+    assert bounds[0] < again["overall"]["value"] <= bounds[1]
 
 
 def test_which_of_two_years_maps_is_told_by_places_where_they_differ(app: AppTest, labelled: Project) -> None:

@@ -76,6 +76,11 @@ def test_the_most_confident_part_is_certified_and_drawn(design: str, tmp_path: P
     taught = certified_part(current, classes, confidence, NONE._replace(rows=at[:, 0], cols=at[:, 1]))
     said = "2 of 200 places also taught the map; as it may be right there more often than elsewhere, the promise may not hold."
     assert taught.sentences() == [*part.sentences(), said]
+    unknown = certified_part(current, classes, confidence, None).sentences()
+    assert unknown[:-1] == part.sentences()
+    assert unknown[-1].startswith(
+        "Which places taught the map is not known: its head was saved earlier. As it may be right"
+    )
     with rasterio.open(write_certified(tmp_path / "taught", taught, classes, confidence, current, provenance)) as file:
         assert file.tags()["tessera_certified"] == f"{part.sentences()[0]} {said}"
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import rasterio
@@ -23,6 +24,7 @@ from tessera_core.export.report.sealed import checksum, plain, sealed_json
 from tessera_core.export.report.words import document
 from tessera_core.grid import Grid
 from tessera_core.heads import save_head
+from tessera_core.labels.sampling import label_pixels
 from tessera_core.project import second, two_maps, validate
 from tessera_core.project.classify import head_choice, map_project, project_product, project_reference, train
 from tessera_core.project.pack import make_pack, open_pack
@@ -251,6 +253,14 @@ def test_places_that_taught_a_map_when_they_were_drawn_are_told_and_later_labels
     assert told == "1 of 40 places also taught ours; accuracy there may look better than it is elsewhere."
     assert main(["validate", "show", str(project.folder), "--year", "2023", "--two-maps"]) == 0
     assert told in capsys.readouterr().out
+    # Two maps of labels of their own, at the front door: each is told with the places that taught it.
+    pixels = [label_pixels(project.log.labels[:n], GRID) for n in (1, 2)]
+    mine = replace(pair, second=msgspec.structs.replace(pair.second, source="year"))
+    compared = two_maps.MapComparison(mine, GRID, (pixels[0], pixels[1]))
+    assert [line for line in compared.told(compared.places(40, seed=4)) if "taught" in line] == [
+        f"{n} of 40 places also taught {name}; accuracy there may look better than it is elsewhere."
+        for n, name in ((1, mine.first.title), (2, mine.second.title))
+    ]
     # Maps of others were not taught by these labels.
     foreign = two_maps.paired(replace(first, source="file"), other, OWN, LEGEND)
     two_maps.start(project, two_maps.drawn(foreign, GRID, 2023, 40, seed=4), foreign)

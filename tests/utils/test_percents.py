@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from collections.abc import Iterator, Set
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -67,3 +70,93 @@ def test_no_interval_is_rounded_by_hand() -> None:
     assert [path.name for path in paths if by_hand.search(path.read_text("utf-8"))] == []
     assert by_hand.search('f"{100 * self.right.high:.0f} %"')
     assert by_hand.search('numeral(100 * interval[0], ".0f")')
+
+
+# What is written without ``percent()``: differences of two shares are points, and a study's table has the digits it was asked for.
+BY_HAND = {
+    "assess/calibration.py": "points by which confidence is off",
+    "project/stopping.py": "points",
+    "project/two_maps.py": "points",
+    "ui/compare/control.py": "points",
+    "ui/compare/stack.py": "a likeness of codes, near 100 and read to two decimals",
+    "ui/validate/which.py": "points",
+    "pretrain/studies/telling.py": "points",
+}
+_ROUNDED = re.compile(r"[+,]*\.?\d*[f%]|[+,]*\.\d+%?")
+
+
+def _by_hand(tree: ast.Module) -> Iterator[int]:
+    """Lines on which a share is made percent and rounded on the spot: formatted, or by ``numeral``, ``format`` or ``round``."""
+    hundreds = {
+        name.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target, value in _pairs(node)
+        if isinstance(name := target, ast.Name) and _of_hundred(value, set())
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FormattedValue):
+            spec = node.format_spec
+            parts = spec.values if isinstance(spec, ast.JoinedStr) else []
+            form = "".join(str(one.value) if isinstance(one, ast.Constant) else "0" for one in parts)
+            rounded = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "round"
+            value = node.value.args[0] if isinstance(node.value, ast.Call) and rounded else node.value
+            if form.endswith("%") or ((rounded or _ROUNDED.fullmatch(form)) and _of_hundred(value, hundreds)):
+                yield node.lineno
+        elif isinstance(node, ast.Call) and len(node.args) == 2 and ast.unparse(node.func) in ("numeral", "format"):
+            value, form = node.args
+            if isinstance(form, ast.Constant) and _ROUNDED.fullmatch(str(form.value)) and _of_hundred(value, hundreds):
+                yield node.lineno
+
+
+def _pairs(node: ast.Assign) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Names of an assignment, each with what it is given."""
+    for target in node.targets:
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            yield from zip(target.elts, node.value.elts, strict=False)
+        else:
+            yield target, node.value
+
+
+def _of_hundred(node: ast.expr, hundreds: Set[str]) -> bool:
+    """Whether it is something times 100, or the name of such."""
+    if isinstance(node, ast.Name):
+        return node.id in hundreds
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult | ast.Div | ast.Sub | ast.Add):
+        return False
+    if isinstance(node.op, ast.Mult) and any(
+        isinstance(one, ast.Constant) and one.value == 100 for one in (node.left, node.right)
+    ):
+        return True
+    return _of_hundred(node.left, hundreds)
+
+
+def test_no_share_is_made_percent_by_hand() -> None:
+    package = Path(tessera_core.__file__).parent
+    found = {
+        path.relative_to(package).as_posix(): lines
+        for path in package.rglob("*.py")
+        if path.name != "percents.py"
+        # Most modules say nothing of percents, and parsing takes time.
+        and re.search(r"100|%\}", text := path.read_text(encoding="utf-8"))
+        and (lines := sorted(_by_hand(ast.parse(text))))
+    }
+    assert {name: lines for name, lines in found.items() if name not in BY_HAND} == {}, (
+        "write it by percent() or percentage()"
+    )
+    assert set(BY_HAND) - set(found) == set()
+
+
+@pytest.mark.parametrize("code", [
+    'f"{100 * share:.0f} %"',
+    'f"{share:.0%}"',
+    'f"{share * 100:.1f} %"',
+    'f"{100 * part / whole:.0f} %"',
+    'share = 100 * a / b\nf"{share:.0f} %"',
+    'low, high = 100 * a, 100 * b\nf"{low:.1f} to {high:.1f} %"',
+    'numeral(100 * share, ".0f")',
+    'f"{round(100 * share)} %"',
+])  # fmt: skip
+def test_a_share_by_hand_is_found(code: str) -> None:
+    assert list(_by_hand(ast.parse(code)))
+    assert not list(_by_hand(ast.parse('f"{percent(share)} % of {n:,.0f}, up to {100 * rate:g} %"')))

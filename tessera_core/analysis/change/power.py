@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.analysis.change.judge import judge_differences
 from tessera_core.analysis.change.layer import MIN_PIXELS, ChangeLayer, SceneShift
 from tessera_core.analysis.change.levels import count_levels
@@ -58,7 +59,7 @@ class ChangePower:
                 "here: that nothing is called changed says nothing about these two years."
             )
         return (
-            f"Of ground that turns into another kind, in squares of {self.side} x {self.side} pixels, about {100 * share:.0f} % "
+            f"Of ground that turns into another kind, in squares of {self.side} x {self.side} pixels, about {percent(share)} % "
             "would be found here."
         )
 

@@ -626,11 +626,11 @@ def _caveats(report: Report) -> Iterator[Line]:
         )
     ground = report.ground
     if ground.empty:
-        share = 100 * ground.empty / (ground.height * ground.width)
+        share = ground.empty / (ground.height * ground.width)
         yield Line(
             t(
                 "{share} % of the region has no data ({empty} pixels).",
-                share=numeral(share, ".1f"),
+                share=percentage(share, 1),
                 empty=numeral(ground.empty, ","),
             )
         )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.errors import Cancelled, InputError, RasterError
 from tessera_core.gate import open_raster, raster_errors
 from tessera_core.grid import Grid
@@ -164,7 +165,7 @@ def _warnings(source: LayerSource, bands: Sequence[Floats]) -> list[str]:
     if share < _BLACK:
         return []
     return [
-        f"{100 * share:.0f} % of {source.path.name} here is 0 in every band, and the file does not call 0 empty. If that is its "
+        f"{percent(share)} % of {source.path.name} here is 0 in every band, and the file does not call 0 empty. If that is its "
         "rim, save it with 0 as no data and join it again; else black is taken for what the ground is like."
     ]
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.percents import percent
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
@@ -271,14 +272,14 @@ def _tile_reports(stats: dict[Key, _TileStats]) -> tuple[TileReport, ...]:
         problems: list[tuple[Kind, str]] = []
         if absurd > ABSURD_SHARE:
             problems.append(
-                ("absurd scales", f"{100 * absurd:.0f} % of its scales are {ABSURD:g} times off the usual {usual:.3g}")
+                ("absurd scales", f"{percent(absurd)} % of its scales are {ABSURD:g} times off the usual {usual:.3g}")
             )
         if (tile.low == tile.high).all():
             problems.append(("constant", "all its pixels have one and the same embedding"))
         elif cell in twins:
             problems.append(("duplicate", f"its embeddings are those of {cell_name(twins[cell])}"))
         if saturated > SATURATED:
-            problems.append(("saturated", f"{100 * saturated:.0f} % of its codes are at the end of int8"))
+            problems.append(("saturated", f"{percent(saturated)} % of its codes are at the end of int8"))
         lon, lat = (round(c * TILE_DEGREES + 0.05, 2) for c in cell)
         reports.append(
             TileReport(

@@ -21,7 +21,7 @@ from tessera_core.analysis import change
 from tessera_core.analysis.change import ChangeLayer
 from tessera_core.analysis.transitions import UNCHANGED, UNKNOWN, year_of_change
 from tessera_core.errors import RasterError
-from tessera_core.language import later, numeral, relay, t
+from tessera_core.language import later, numeral, percentage, relay, t
 from tessera_core.observations import depths_differ
 from tessera_core.periods import other_months
 from tessera_core.project.change import RATE, compare_steps
@@ -184,10 +184,10 @@ def _slider(context: CompareContext) -> float:
 
 def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: float) -> None:
     count = layer.count(rate)
-    share = 100 * count / max(layer.pixels, 1)
+    share = count / max(layer.pixels, 1)
     st.metric(
         t("Changed from {first} to {last}", first=context.first, last=context.last),
-        f"{area_text(count, context)} · {numeral(share, '.1f')} %",
+        f"{area_text(count, context)} · {percentage(share, 1)} %",
     )
     if count:
         st.caption(
@@ -233,12 +233,12 @@ def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: fl
             )
         )
     if layer.raised:
-        share = 100 * sum(share for share, _ in layer.raised)
+        share = sum(share for share, _ in layer.raised)
         st.caption(
             t(
                 "Some ground ({share} % of the region) varies more than the rest without changing; it must "
                 "differ more before it is called changed.",
-                share=numeral(share, ".0f"),
+                share=percentage(share),
             )
         )
     if count and (told := _what_changed(context, layer, rate)):
@@ -246,8 +246,8 @@ def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: fl
 
 
 def _shift_sentence(context: CompareContext, layer: ChangeLayer) -> str:
-    share = 100 * layer.shift.share
-    if share < 10:
+    share = layer.shift.share
+    if share < 0.1:
         return t(
             "**Whole scene:** {first} and {last} are alike where nothing changed; there is hardly any shift.",
             first=context.first,
@@ -258,7 +258,7 @@ def _shift_sentence(context: CompareContext, layer: ChangeLayer) -> str:
         "difference on unchanged ground is this shift; it is taken out and not counted as change.",
         first=context.first,
         last=context.last,
-        share=numeral(share, ".0f"),
+        share=percentage(share),
     )
 
 
@@ -277,7 +277,7 @@ def _what_changed(context: CompareContext, layer: ChangeLayer, rate: float) -> s
     names = {c.id: c.name for c in context.project.log.classes}
     largest = [k for k in np.argsort(-counts)[:3].tolist() if counts[k]]
     told = ", ".join(
-        f"{humanize.escape(names.get(k, str(k)))} {100 * counts[k] / counts.sum():.0f}\xa0%" for k in largest
+        f"{humanize.escape(names.get(k, str(k)))} {percentage(counts[k] / counts.sum())}\xa0%" for k in largest
     )
     return t(
         "On your map of {last} the changed ground is mostly {told}. Another crop on a field counts as "
@@ -435,7 +435,7 @@ def _layout(context: CompareContext, layer: ChangeLayer, rate: float) -> MapLayo
         t(
             "{area_text} changed, {value} % of the region. Up to about {area_text2} of it may be false alarms.",
             area_text=area_text(count, context),
-            value=numeral(100 * count / max(layer.pixels, 1), ".1f"),
+            value=percentage(count / max(layer.pixels, 1), 1),
             area_text2=area_text(rate * count, context),
         ),
         _shift_sentence(context, layer).replace("**", ""),

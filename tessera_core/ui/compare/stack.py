@@ -15,7 +15,7 @@ from tessera_core.analysis.season_raster import has_seasons, join_seasons
 from tessera_core.analysis.stacking import Stacked, stack, stack_years, weights_like
 from tessera_core.dpixels.tile import DPixelTile, find_tiles
 from tessera_core.errors import InputError
-from tessera_core.language import later, numeral, relay, t
+from tessera_core.language import later, numeral, percentage, relay, t
 from tessera_core.project import library
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
@@ -302,7 +302,7 @@ def _done(project: Project, made: StackResult, key: str) -> None:
             t(
                 "That is {percent} % of the region: the joined one can be mapped only where both have data. Join what covers "
                 "the region, or choose a smaller region first.",
-                percent=numeral(100 * share, ".0f"),
+                percent=percentage(share),
             ),
             icon=":material/warning:",
         )

@@ -19,7 +19,7 @@ from tessera_core.analysis.clusters import ClusterTree, cluster_tree
 from tessera_core.analysis.embedding_space import PixelSample, clusters_of
 from tessera_core.areas import hectares_per_pixel
 from tessera_core.labels.colors import distinct_colors
-from tessera_core.language import numeral, t
+from tessera_core.language import numeral, percentage, t
 from tessera_core.render.palette import encode_indexed, rgb
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import tables
@@ -100,9 +100,7 @@ def panel(context: ExploreContext) -> None:
     for year, scene in context.scenes.items():
         sizes = np.bincount(numbers, result.sizes[year], count + 1)[1:]
         total = max(1, int(sizes.sum()))
-        columns[t("{year}: share", year=year_name(year))] = [
-            f"{numeral(100 * size / total, '.1f')} %" for size in sizes
-        ]
+        columns[t("{year}: share", year=year_name(year))] = [f"{percentage(size / total, 1)} %" for size in sizes]
         if len(context.scenes) > 1:
             # More columns than two years need would not be seen beside the map.
             continue

@@ -12,7 +12,7 @@ from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.errors import TesseraError
 from tessera_core.labels.colors import distinct_colors
-from tessera_core.language import later, relay, t
+from tessera_core.language import later, percentage, relay, t
 from tessera_core.project.project import Project
 from tessera_core.render import palette
 from tessera_core.render.colormap import Scale, encode_values, hexes
@@ -46,7 +46,7 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
     for year, scene in context.scenes.items():
         members = _members(context, scene, model, shared)
         pca = fitted(members)
-        names = [f"{100 * pca.explained[min(c, len(pca.explained) - 1)]:.0f} %" for c in rgb]
+        names = [f"{percentage(pca.explained[min(c, len(pca.explained) - 1)])} %" for c in rgb]
         entries = tuple(
             (colour, t("direction {c} high ({share})", c=c + 1, share=share))
             for colour, c, share in zip(("#d62728", "#2ca02c", "#1f4fd6"), rgb, names, strict=True)

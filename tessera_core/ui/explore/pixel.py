@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.dpixels.time_series import PixelTimeSeries, Radar, pixel_time_series
 from tessera_core.errors import GridError, HeadError
-from tessera_core.language import later, numeral, t
+from tessera_core.language import later, numeral, percentage, t
 from tessera_core.project.classify import project_head
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import charts, humanize, tables
@@ -60,7 +60,7 @@ def markers(context: ExploreContext) -> list[Marker]:
     row, col = chosen
     out = [Marker("pixel", row + 0.5, col + 0.5, kind="pin", colour="#d55e00", text=t("The pixel of this story"))]
     for number, (r, c, likeness) in enumerate(_near(context, row, col), start=1):
-        text = t("{value} % alike. Click for its story.", value=numeral(100 * likeness, ".0f"))
+        text = t("{value} % alike. Click for its story.", value=percentage(likeness))
         out.append(
             Marker(
                 f"near{r},{c}",
@@ -128,7 +128,7 @@ def _nearest(version: str, _place: ExploreContext, _vector: NDArray[np.float32])
 def _neighbours(context: ExploreContext, row: int, col: int) -> None:
     near = _near(context, row, col)
     if near:
-        told = ", ".join(f"{number}: {100 * likeness:.0f} %" for number, (_, _, likeness) in enumerate(near, start=1))
+        told = ", ".join(f"{number}: {percentage(likeness)} %" for number, (_, _, likeness) in enumerate(near, start=1))
         st.markdown(
             t(
                 "**Most alike elsewhere in {year_name}** (marked on the map)  \n{told}",
@@ -221,7 +221,7 @@ def _embedding(context: ExploreContext, row: int, col: int) -> None:
             " {year_name} and {year_name2} are {value} % alike.",
             year_name=year_name(years[0]),
             year_name2=year_name(years[-1]),
-            value=numeral(100 * max(cosine, 0), ".0f"),
+            value=percentage(max(cosine, 0)),
         )
     st.caption(told)
 

@@ -11,7 +11,7 @@ from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.projection import place_colours
 from tessera_core.errors import HeadError
 from tessera_core.labels.model import GROUP
-from tessera_core.language import later, numeral, t
+from tessera_core.language import later, numeral, percentage, t
 from tessera_core.project.classify import head_name, project_head
 from tessera_core.render.picture import encode_picture
 from tessera_core.types import Cancel, Progress
@@ -51,7 +51,7 @@ def scatter_layers(context: ExploreContext) -> list[Layer]:
     title = t(
         "UMAP colours {year_name} ({value} % of the picture)",
         year_name=year_name(context.year),
-        value=numeral(100 * learnt.r2, ".0f"),
+        value=percentage(learnt.r2),
     )
     return [Layer("umap", title, lambda: kept(PAGE).get(key), key, visible=False, group="base")]
 
@@ -125,7 +125,7 @@ def _selection(context: ExploreContext, sample: PixelSample) -> None:
             "**{chosen} of {sample} pixels selected** ({value} %)",
             chosen=numeral(len(chosen), ","),
             sample=numeral(len(sample), ","),
-            value=numeral(100 * len(chosen) / len(sample), ".1f"),
+            value=percentage(len(chosen) / len(sample), 1),
         )
     )
     classes = context.project.log.classes

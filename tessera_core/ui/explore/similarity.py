@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tessera_core.analysis.similarity import Similarity
 from tessera_core.areas import hectares
 from tessera_core.errors import TesseraError
-from tessera_core.language import numeral, t, tn
+from tessera_core.language import numeral, percentage, t, tn
 from tessera_core.project.project import Project
 from tessera_core.render.palette import encode_indexed, rgb
 from tessera_core.ui import charts, humanize, state, tables
@@ -131,7 +131,7 @@ def panel(context: ExploreContext) -> None:
         rows.append(
             {
                 "Year": year_name(year),
-                "Alike": f"{numeral(100 * above / total, '.1f')} %",
+                "Alike": f"{percentage(above / total, 1)} %",
                 "Pixels": numeral(above, ","),
                 "Area": "" if area is None else t("{area} ha", area=numeral(area, ",.0f")),
             }
@@ -167,7 +167,7 @@ def _elsewhere(context: ExploreContext, percent: int) -> None:
             st.warning(f"{name}: {humanize.told(error)}", icon=":material/warning:")
             continue
         above, total = likeness.count(percent), max(1, int(likeness.histogram.sum()))
-        share = f"{numeral(100 * above / total, '.1f')} %"
+        share = f"{percentage(above / total, 1)} %"
         st.markdown(
             t(
                 "**{name}** {year_name}: {share} alike, {above} pixels",

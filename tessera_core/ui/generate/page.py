@@ -12,7 +12,7 @@ import streamlit as st
 
 from tessera_core._utils.torch_part import has_torch, how_to_add
 from tessera_core.hosting import offers_embeddings
-from tessera_core.language import later, numeral, relay, t, tn
+from tessera_core.language import later, numeral, percentage, relay, t, tn
 from tessera_core.project import generate, library
 from tessera_core.project.acquire import Request
 from tessera_core.project.library import typed_path
@@ -332,7 +332,7 @@ def show_outcome(settings: ProjectSettings) -> None:
             "% of the stored numbers are equal, of {pixels} pixels",
             cosine=_cosine(found.cosine_median),
             cosine2=_cosine(found.cosine_p1),
-            value=numeral(100 * found.equal_codes, ".1f"),
+            value=percentage(found.equal_codes, 1),
             pixels=numeral(found.pixels, ",.0f"),
         )
         box(f"**{year}{t(name)}.** {humanize.escape(relay(found.sentence))}  \n:small[{figures}]", icon=icon)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from tessera_core.language import t
+from tessera_core.language import percentage, t
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.types import Cancel, Progress
@@ -55,7 +55,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     for number, (size, members) in enumerate(zip(found.sizes.tolist(), tree.members(k), strict=True), 1):
         box = f"display:inline-block;width:1.1em;height:1.1em;border-radius:3px;vertical-align:-2px;background:{colours[number]}"
         left, right = st.columns([2, 3], vertical_alignment="center")
-        left.html(f"<span style='{box}'></span>&ensp;{100 * size / total:.0f} %")
+        left.html(f"<span style='{box}'></span>&ensp;{percentage(size / total)} %")
         same = {names.get(leaf, "") for leaf in members}
         name = same.pop() if len(same) == 1 else ""
         field = f"label_group_{key}_{number}"

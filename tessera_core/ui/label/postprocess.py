@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from tessera_core.errors import TesseraError
-from tessera_core.language import later, localized, numeral, relay, t
+from tessera_core.language import later, localized, numeral, percentage, relay, t
 from tessera_core.observations import ELBOW, percent
 from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
@@ -147,7 +147,7 @@ def _post_processed_layer(
         changed = float((rough != smooth).sum()) / max(int((rough > 0).sum()), 1)
         sentence = t(
             "{value} % of the map changed. Whether it is better cannot be said yet: {error}",
-            value=numeral(100 * changed, ".1f"),
+            value=percentage(changed, 1),
             error=humanize.told(error),
         )
     return PostProcessed(post_processing, version, choice, smooth, score, sentence)

@@ -13,7 +13,7 @@ import streamlit as st
 from tessera_core._utils.torch_part import has_torch, how_to_add
 from tessera_core.assess.holes import MARGIN, DisagreementError
 from tessera_core.hosting import offers_embeddings
-from tessera_core.language import later, numeral, relay, t
+from tessera_core.language import later, numeral, percentage, relay, t
 from tessera_core.periods import Period
 from tessera_core.project import filling, load
 from tessera_core.project.filling import How, Lack
@@ -66,7 +66,7 @@ def _missing(project: Project, year: int, raster: EmbeddingRaster, reasons: Mapp
         t(
             "{pixels} pixels ({percent} %) are missing{why}.",
             pixels=numeral(lack.pixels, ","),
-            percent=numeral(100 * lack.pixels / total, ".1f"),
+            percent=percentage(lack.pixels / total, 1),
             why=f" ({why})" if why else "",
         )
     )
@@ -104,7 +104,7 @@ def _missing(project: Project, year: int, raster: EmbeddingRaster, reasons: Mapp
                 "numbers are equal, of {pixels} pixels",
                 cosine=numeral(found.cosine_median, ".4f"),
                 cosine2=numeral(found.cosine_p1, ".4f"),
-                value=numeral(100 * found.equal_codes, ".1f"),
+                value=percentage(found.equal_codes, 1),
                 pixels=numeral(found.pixels, ","),
             )
         )

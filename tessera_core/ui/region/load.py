@@ -15,7 +15,7 @@ import streamlit as st
 
 from tessera_core.errors import InputError, MixedDatasetsError, ProjectError
 from tessera_core.hosting import offers_embeddings
-from tessera_core.language import later, numeral, relay, t, tn
+from tessera_core.language import later, numeral, percentage, relay, t, tn
 from tessera_core.project import load
 from tessera_core.project.folders import safe_name
 from tessera_core.project.jobs import Job
@@ -316,7 +316,7 @@ def _seen(year: YearDepth | None) -> dict[str, str]:
     """What the publisher's list of tiles says of a year."""
 
     def share(value: float | None) -> str:
-        return t("not measured") if value is None else t("{percent} %", percent=numeral(100 * value, ".1f"))
+        return t("not measured") if value is None else t("{percent} %", percent=percentage(value, 1))
 
     if year is None or year.published is False:
         nothing = "" if year is None else t("not published")

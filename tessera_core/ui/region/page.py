@@ -17,7 +17,7 @@ from tessera_core._utils.partial import Failure
 from tessera_core.areas import pixel_counts
 from tessera_core.errors import InputError
 from tessera_core.hosting import settings
-from tessera_core.language import later, relay, t
+from tessera_core.language import later, percentage, relay, t
 from tessera_core.lessons import library as lessons
 from tessera_core.project import library, registration
 from tessera_core.project.project import Project
@@ -209,7 +209,7 @@ def _blank(raster: EmbeddingRaster) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{max(1, round(100 * share))} %"
+    return f"{percentage(share)} %"
 
 
 def _sentences(value: object) -> list[str]:

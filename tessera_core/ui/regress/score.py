@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from tessera_core.heads.regression import COVERAGE
-from tessera_core.language import numeral, relay, t
+from tessera_core.language import numeral, percentage, relay, t
 from tessera_core.project.regress import (
     BEYOND,
     OUTSIDE,
@@ -113,9 +113,9 @@ def _figures(context: RegressContext, score: RegressionScore) -> None:
         (t("Mean error{inside}", inside=inside), "mae", lambda v: humanize.number(v, size)),
         (t("Bias{inside}", inside=inside), "bias", lambda v: humanize.number(v, size, sign=True)),
         (
-            t("Margins hold (of {value} %)", value=numeral(100 * COVERAGE, ".0f")),
+            t("Margins hold (of {value} %)", value=percentage(COVERAGE)),
             "coverage",
-            lambda v: f"{100 * v:.0f} %",
+            lambda v: f"{percentage(v)} %",
         ),
     ]
     held_out = t("Areas held out") if result["split"] == "blocked" else t("Plots held out")

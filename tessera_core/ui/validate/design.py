@@ -9,7 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.assess.designs import draw
-from tessera_core.language import later, numeral, t
+from tessera_core.language import later, percentage, t
 from tessera_core.project import sample_plan, validate
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
@@ -112,7 +112,7 @@ def _outcome(project: Project, plan: sample_plan.SamplePlan) -> None:
             "About {duration} of looking. The accuracy would then be known to about ±\xa0{value} points. You "
             "may stop early: the intervals are only wider then.",
             duration=humanize.duration(plan.seconds),
-            value=numeral(100 * plan.margin, ".0f"),
+            value=percentage(plan.margin),
         )
     )
     if plan.per_class:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from tessera_core.assess.two_maps import MOST_PLACES
 from tessera_core.errors import TesseraError
-from tessera_core.language import later, numeral, relay, t
+from tessera_core.language import later, numeral, percentage, relay, t
 from tessera_core.project import two_maps, validate
 from tessera_core.project.classify import ProjectMap
 from tessera_core.project.project import Project
@@ -172,7 +172,7 @@ def _legend(other: NamedMap, own: Mapping[int, str], key: str) -> Legend:
         )
         for name, pixels in counts[:_MOST_CLASSES]:
             said, choice = st.columns([2, 3], vertical_alignment="center")
-            said.markdown(f"{humanize.escape(name)}  \n:small[:gray[{numeral(100 * pixels / total, '.1f')} %]]")
+            said.markdown(f"{humanize.escape(name)}  \n:small[:gray[{percentage(pixels / total, 1)} %]]")
             chosen = choice.multiselect(
                 t("{name} is", name=name),
                 list(own.values()),
