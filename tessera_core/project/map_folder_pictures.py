@@ -17,7 +17,7 @@ from tessera_core.grid import Grid
 from tessera_core.project.map_folder_tiles import MapTile, by_system, lies_straight, opened
 from tessera_core.project.map_folders import MapFolder, failure, go_on
 from tessera_core.project.place_views import Picture, on_earth
-from tessera_core.render.display import MAX_PIXELS
+from tessera_core.render.display import MAX_PIXELS, MAX_SIDE
 from tessera_core.types import Cancel, Doubles, Progress
 
 # Pixels of all tiles together that are decoded for pictures, and of one tile looked at by itself.
@@ -109,7 +109,7 @@ class _Mosaic:
 
     def __init__(self, tiles: Sequence[MapTile], most: int) -> None:
         (west, north), (height, width), (wide, high) = _frame(tiles)
-        times = max(1.0, (height * width / most) ** 0.5)
+        times = max(1.0, (height * width / most) ** 0.5, max(height, width) / MAX_SIDE)
         self._step = wide * times, high * times
         shape = max(1, math.ceil(height / times - 1e-6)), max(1, math.ceil(width / times - 1e-6))
         self.grid = Grid(tiles[0].grid.crs, Affine(self._step[0], 0, west, 0, -self._step[1], north), shape)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyproj.exceptions import ProjError
 
-from tessera_core.areas import MappedArea, hectares
+from tessera_core.areas import MappedArea, hectares, hectares_per_pixel
 from tessera_core.errors import RasterError
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid, transformer
@@ -82,6 +82,9 @@ def _require_possible(grid: Grid) -> None:
     if max(grid.shape) >= _MOST_CELLS or not all(_SIDES[0] <= side <= _SIDES[1] for side in sides):
         raise ValueError
     if not all(abs(place) <= _FARTHEST for place in grid.bounds):
+        raise ValueError
+    # Beyond the poles, or of pixels that are a line, there is no area.
+    if grid.crs is not None and not 0 < hectares_per_pixel(grid) < math.inf:
         raise ValueError
 
 

@@ -25,6 +25,8 @@ WORLD = 20_037_508.342789244
 NODE_STEP = 32
 NODE_GROUND = 128
 MAX_PIXELS = 4_000_000
+# More along one side no browser shows as one picture, and the table of a strip would grow with the square of its length.
+MAX_SIDE = 8192
 VIEW_PIXELS = 1_500_000
 
 
@@ -62,7 +64,8 @@ class DisplayGrid:
 
     Attributes:
         grid: the scene's grid.
-        max_pixels: a display picture has at most about this many pixels; larger scenes are shown thinned.
+        max_pixels: a display picture has at most about this many pixels, and :data:`MAX_SIDE` along a side; larger scenes are
+            shown thinned.
         frame: ``"mercator"`` (x, y in EPSG:3857 metres) or ``"pixel"`` (x = column, y = -row of the scene).
         shape: ``(height, width)`` of a display picture.
         bounds: ``(west, south, east, north)`` of a display picture in the frame's units.
@@ -79,18 +82,24 @@ class DisplayGrid:
     pixel_size: float = field(init=False)
 
     def __post_init__(self) -> None:
-        frame = "mercator" if _fits_mercator(self.grid) else "pixel"
+        frame, size = "mercator" if _fits_mercator(self.grid) else "pixel", 1.0
         object.__setattr__(self, "frame", frame)
+        if frame == "mercator" and not 0 < (size := self._centre_pixel_size()) < np.inf:
+            # So far from where its coordinate system holds that its pixels are points.
+            frame, size = "pixel", 1.0
+            object.__setattr__(self, "frame", frame)
         height, width = self.grid.shape
         if frame == "pixel":
-            step = max(1.0, (height * width / self.max_pixels) ** 0.5)
+            step = max(1.0, (height * width / self.max_pixels) ** 0.5, max(height, width) / MAX_SIDE)
             shape = (max(1, round(height / step)), max(1, round(width / step)))
             bounds = (0.0, -float(height), float(width), 0.0)
-            size = 1.0
         else:
             west, south, east, north = self._outline()
-            size = self._centre_pixel_size()
-            step = max(size, ((east - west) * (north - south) / self.max_pixels) ** 0.5)
+            step = max(
+                size,
+                ((east - west) * (north - south) / self.max_pixels) ** 0.5,
+                max(east - west, north - south) / MAX_SIDE,
+            )
             shape = (max(1, int(np.ceil((north - south) / step))), max(1, int(np.ceil((east - west) / step))))
             # Whole display pixels, so that the picture is not stretched by a fraction of one.
             bounds = (west, north - shape[0] * step, west + shape[1] * step, north)
@@ -151,6 +160,7 @@ class DisplayGrid:
         west, east = (min(max(x, most_west), most_east) for x in (bounds[0], bounds[2]))
         south, north = (min(max(y, most_south), most_north) for y in (bounds[1], bounds[3]))
         step = max(step, ((east - west) * (north - south) / max_pixels) ** 0.5)
+        step = max(step, max(east - west, north - south) / MAX_SIDE)
         # On one lattice whatever part is asked for, so that ground does not swim under a map that is moved.
         left, right = _outwards((west - most_west) / step, (east - most_west) / step)
         top, bottom = _outwards((most_north - north) / step, (most_north - south) / step)
@@ -226,7 +236,7 @@ def _fits_mercator(grid: Grid) -> bool:
     x, y = _edge(grid)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return False
-    return bool(np.abs(y).max() < WORLD and np.abs(x).max() <= WORLD and np.ptp(x) < WORLD)
+    return bool(np.abs(y).max() < WORLD and np.abs(x).max() <= WORLD and 0 < np.ptp(x) < WORLD and np.ptp(y) > 0)
 
 
 def _nodes(values: Doubles, apart: float) -> tuple[Doubles, Doubles]:

@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pyproj.exceptions import ProjError
 
 from tessera_core import Provenance
-from tessera_core.cli import main
-from tessera_core.errors import Cancelled, InputError
+from tessera_core.areas import hectares
+from tessera_core.cli import info, main
+from tessera_core.errors import Cancelled, InputError, TesseraError
 from tessera_core.export.geotiff import write_class_map
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
@@ -247,6 +249,75 @@ def test_whatever_a_note_says_the_other_tiles_are_there(
     assert "good" in {tile.name for tile in maps.tiles}
     assert maps.sentences()
     assert all(area.hectares is None or area.hectares >= 0 for area in maps.areas().values())
+
+
+SIDE = st.sampled_from([10.0, -10.0, 1000.0, 1e-3, 1e-9, 0.0, 1e5, 1e12, 1e300, np.inf, np.nan])
+PLACE = st.sampled_from([0.0, 5e5, 5.6e6, -1.7e7, 2e7, 89.9, -93.0, 400.0, 9.9e8, 1e300, np.inf, np.nan])
+SYSTEMS = [
+    "EPSG:32631",
+    "EPSG:4326",
+    "EPSG:5041",
+    "EPSG:2154",
+    "EPSG:5773",
+    "IAU_2015:30100",
+    'LOCAL_CS["x",UNIT["m",1]]',
+    None,
+]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    t=st.tuples(SIDE, st.sampled_from([0.0, 0.0, 3.0, 1e9]), PLACE, st.sampled_from([0.0, 0.0, 3.0]), SIDE, PLACE),
+    crs=st.sampled_from(SYSTEMS),
+    shape=st.sampled_from([(1, 1), (8, 8), (1, 300)]),
+    of=st.integers(0, 255),
+)
+# Pixels that are hairs, that are points where their system does not hold, and ground beyond the pole.
+@example(t=(100.0, 0.0, 1e-9, 0.0, -1e-3, -24.7), crs="EPSG:4326", shape=(1, 1), of=1)
+@example(t=(1e-9, 0.0, -3771042.2, 0.0, -1e5, 2e7), crs="EPSG:5041", shape=(1, 1), of=1)
+@example(t=(-10.0, 0.0, 0.0, 0.0, -10.0, -93.0), crs="EPSG:4326", shape=(8, 8), of=1)
+def test_a_map_and_a_note_that_agree_on_what_cannot_be_harm_no_other_tile(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    t: tuple[float, ...],
+    crs: str | None,
+    shape: tuple[int, int],
+    of: int,
+) -> None:
+    for name in ("MAX_PIXELS", "TILE_PIXELS", "_LEAST"):
+        monkeypatch.setattr(map_folder_pictures, name, 2000)
+    folder = tmp_path_factory.getbasetemp() / "agree"
+    if not folder.exists():
+        put(folder, "good", square(500_000, 5_600_000), np.ones((8, 8), np.uint8))
+    facts = {"driver": "GTiff", "count": 1, "dtype": "uint8", "height": shape[0], "width": shape[1]}
+    try:
+        with rasterio.open(folder / "bad.tif", "w", crs=crs, transform=Affine(*t), **facts) as file:
+            file.write(np.full(shape, of, np.uint8), 1)
+        with rasterio.open(folder / "bad.tif") as file:
+            there = file.transform
+        one = hectares(1, Grid(crs, there, shape))
+    except (rasterio.errors.RasterioError, TesseraError, ValueError, ProjError):
+        # Not even such a file can be made, or our own grid refuses it.
+        return
+    count = shape[0] * shape[1]
+    covered = {} if not of else {str(of): None if one is None else count * one}
+    note = {"format": "tessera-map-tile/1", "classes": {str(of): count}, "hectares": covered}
+    grid = {"crs": crs, "transform": list(there)[:6], "shape": shape}
+    (folder / "bad.json").write_text(json.dumps(note | {"grid": grid}))
+    maps = open_maps(folder)
+    assert "good" in {tile.name for tile in maps.tiles}
+    assert len(maps.tiles) + len(maps.failed) == 2
+    assert all(area.hectares is None or 0 <= area.hectares < np.inf for area in maps.areas().values())
+    drawn = draw(maps)
+    assert any("good" in one.tiles for one in drawn.pictures)
+    assert drawn.drawn + len({*drawn.nowhere, *drawn.unread, *(one.what for one in drawn.failed)}) == len(maps.tiles)
+    for tile in maps.tiles:
+        picture = draw_tile(maps, tile)
+        assert picture is None or np.isfinite([*picture.bounds, *picture.lonlat]).all()
+        assert (picture is None) == (tile.name in drawn.nowhere)
+    for place in ((3.0, 50.5), (0.0, 90.0), (-180.0, -90.0), (1e300, 0.0)):
+        assert maps.at(*place) in (None, *maps.tiles)
+    assert json.dumps(info._map_folder(folder), allow_nan=False)
 
 
 @settings(max_examples=40)

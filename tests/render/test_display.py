@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera_core.grid import Grid, transformer, utm_crs
-from tessera_core.render.display import DisplayGrid
+from tessera_core.render.display import MAX_SIDE, DisplayGrid
 
 
 def utm_grid(lon: float, lat: float, height: int, width: int, size: float = 10.0) -> Grid:
@@ -99,6 +99,15 @@ def test_large_scene_is_thinned() -> None:
     for grid in (utm_grid(5, 50, 900, 700), Grid.local((900, 700))):
         display = DisplayGrid(grid, max_pixels=40_000)
         assert 20_000 < display.shape[0] * display.shape[1] < 45_000
+
+
+def test_a_strip_is_no_longer_than_a_browser_can_show_and_a_pixel_that_is_a_point_lies_nowhere() -> None:
+    strip = Grid("EPSG:32631", Affine(0.01, 0, 500_000, 0, -0.01, 4_000_000), (60_000_000, 1))
+    for grid in (strip, Grid.local(strip.shape)):
+        display = DisplayGrid(grid)
+        assert max(display.shape) <= MAX_SIDE + 1
+        assert max(display.view(display.bounds, (10**7, 10**7)).shape) <= MAX_SIDE + 1
+    assert DisplayGrid(Grid("EPSG:5041", Affine(1e-9, 0, -3771042.2, 0, -1e5, 2e7), (1, 1))).frame == "pixel"
 
 
 def test_warp_fills_off_the_scene_and_refuses_another_shape() -> None:
