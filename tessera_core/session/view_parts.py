@@ -50,6 +50,7 @@ class Layer:
         group: of the ``"base"`` layers one is shown at a time; ``"overlay"`` ones lie above, in the order given.
         scale: where the colours are numbers.
         bounds: ``(west, south, east, north)`` in EPSG:3857 metres, of a picture on a map that has no display grid.
+        coded: whether each colour is that of one entry of the legend, which is then said under the pointer.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Layer:
     group: Literal["overlay", "base"] = "overlay"
     scale: ColourScale | None = None
     bounds: BBox | None = None
+    coded: bool = False
 
 
 @dataclass(frozen=True)

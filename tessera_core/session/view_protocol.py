@@ -55,7 +55,7 @@ def place_of(display: DisplayGrid | None) -> str:
 
 def layer_entry(layer: Layer) -> dict[str, Any]:
     """A layer as the browser reads it, without its picture."""
-    entry = {
+    entry: dict[str, Any] = {
         "name": layer.name,
         "version": layer.version,
         "title": layer.title,
@@ -64,7 +64,8 @@ def layer_entry(layer: Layer) -> dict[str, Any]:
         "legend": [list(entry) for entry in layer.legend],
         "group": layer.group,
     }
-    return entry if layer.scale is None else entry | {"scale": asdict(layer.scale)}
+    entry |= {} if layer.scale is None else {"scale": asdict(layer.scale)}
+    return entry | {"coded": True} if layer.coded else entry
 
 
 def marker_entries(markers: Sequence[Marker], display: DisplayGrid | None) -> list[list[Any]]:

@@ -52,6 +52,8 @@ def show(data: Any, *, column_config: dict[str, Any] | None = None, **options: A
     if written:
         styled: Styler = data if hasattr(data, "data") and hasattr(data, "format") else table.style
         data = styled.format(written, na_rep="")
+    # A gap is a gap: the browser would write "None".
+    options.setdefault("placeholder", "")
     return st.dataframe(data, column_config=config or None, **options)
 
 

@@ -426,6 +426,16 @@ def test_other_rasters_join_by_a_stated_rule_and_are_layers_of_explore(
     sent = [payload.unpack(e.proto.bytes)[0] for e in app.get("bidi_component") if e.proto.bytes]
     titles = {one["title"] for message in sent for one in message.get("layers", ())}
     assert {"dem", "soils"} <= titles
+    # One is chosen beside the map, and is the one that lies on it.
+    app.switch_page("pages/explore.py").run()
+    box = next(one for one in app.selectbox if one.label == "On the map")
+    assert box.options == ["Embedding picture", "dem", "soils"]
+    for title in ("dem", "soils"):
+        next(one for one in app.selectbox if one.label == "On the map").set_value(title).run()
+        sent = [payload.unpack(e.proto.bytes)[0] for e in app.get("bidi_component") if e.proto.bytes]
+        layers = next(message["layers"] for message in sent if "layers" in message)
+        assert [one["title"] for one in layers if one["on"]] == [title]
+    assert any(one.value == "soils: classes of another raster (as it is)." for one in app.caption)
     # The next region can be joined as this one was, so that a head of the one maps the other.
     _open(app, years, "join")
     app.selectbox(key="compare_join_second").set_value(RASTERS).run()

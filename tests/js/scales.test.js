@@ -6,6 +6,7 @@ import {
   gradient,
   rangeText,
   readAt,
+  saidAt,
   told,
   written,
 } from "../../tessera_core/ui/components/view_map/assets/scales.js";
@@ -95,6 +96,32 @@ test("outside a picture, and on colours that are none of its scale, there is no 
     [0.5, 1.1],
   ])
     assert.equal(readAt(scale(), of, x, y, 1), "");
+});
+
+test("each base layer in sight says its own, by its name; layers above say theirs together", () => {
+  const low = [0, 0, 0, 255];
+  const high = [32, 32, 32, 255];
+  const pictures = new Map(Object.entries({ dem: picture([[high]]), soils: picture([[low]]), value: picture([[high]]) }));
+  const dem = { name: "dem", title: "dem", group: /** @type {const} */ ("base"), legend: [], scale: scale() };
+  /** @type {[string, string][]} */
+  const legend = [
+    ["#202020", "clay"],
+    ["#000000", "sand"],
+  ];
+  const soils = { ...dem, name: "soils", title: "soils", scale: undefined, legend, coded: true };
+  const value = { ...dem, name: "value", title: "Height", group: /** @type {const} */ ("overlay") };
+  const margin = { ...value, name: "margin", scale: scale({ sign: "± " }) };
+  const at = (/** @type {string[]} */ ...shown) =>
+    saidAt([dem, soils, value, margin], pictures, new Set(shown), 0.5, 0.5);
+  assert.equal(at("dem"), "dem: 10 m");
+  assert.equal(at("soils"), "soils: sand");
+  assert.equal(at("soils", "value"), "soils: sand · 10 m");
+  pictures.set("margin", picture([[low]]));
+  assert.equal(at("value"), "10 ± 0 m");
+  assert.equal(at(), "");
+  // The same colours where no legend says that each is an entry.
+  assert.equal(saidAt([{ ...soils, coded: false }], pictures, new Set(["soils"]), 0.5, 0.5), "");
+  assert.equal(saidAt([dem, soils], pictures, new Set(["dem", "soils"]), 2, 0.5), "", "outside");
 });
 
 test("layers that tell the same are one entry of the legend, silent ones none", () => {

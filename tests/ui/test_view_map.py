@@ -142,4 +142,5 @@ def test_layers_of_numbers_say_what_their_colours_stand_for() -> None:
     assert json.loads(json.dumps(entry))["scale"] == {
         "low": 1.5, "high": 9.0, "colours": ["#000000", "#ffffff"], "unit": "m", "sign": "± ", "below": False, "above": True,
     }  # fmt: skip
-    assert "scale" not in view_protocol.layer_entry(Layer("pca", "Picture", b"", "1"))
+    assert not {"scale", "coded"} & set(view_protocol.layer_entry(Layer("pca", "Picture", b"", "1")))
+    assert view_protocol.layer_entry(Layer("soils", "Soils", b"", "1", coded=True))["coded"] is True

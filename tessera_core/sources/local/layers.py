@@ -21,11 +21,19 @@ from tessera_core._utils.percents import percent
 from tessera_core.errors import Cancelled, InputError, RasterError
 from tessera_core.gate import open_raster, raster_errors
 from tessera_core.grid import Grid
+from tessera_core.language import later
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
 from tessera_core.types import Cancel, Floats, Progress
 
 MODEL = "layers"
+# How a raster comes onto a grid, for people.
+RULES = {
+    "as it is": later("as it is"),
+    "average": later("averaged"),
+    "bilinear": later("interpolated"),
+    "mode": later("the commonest"),
+}
 KINDS = ("number", "slope", "classes")
 # Standard deviations that int8 reaches: a step is 0.03 of one.
 REACH = 4.0
@@ -308,6 +316,7 @@ class Shown:
         weight: what its numbers were multiplied by when it was joined with others; 1 where it was not.
         mean, sd: of the raster, in its own unit; 0 and 1 for classes.
         codes: of its classes, one a number; empty for a raster of numbers.
+        rule: how it came onto the grid.
     """
 
     title: str
@@ -316,6 +325,7 @@ class Shown:
     mean: float
     sd: float
     codes: tuple[int, ...] = ()
+    rule: str = ""
 
     def values(self, raster: EmbeddingRaster) -> Floats:
         """float32 (H, W): the numbers in their own unit (cut off where features are), or the position of the class, from 0; NaN is
@@ -355,5 +365,5 @@ def shown_layers(provenance: Provenance) -> list[Shown]:
             found[-1] = replace(last, codes=(*last.codes, column.code))
             continue
         codes = () if column.code is None else (column.code,)
-        found.append(Shown(title, number, 1.0, column.mean, column.sd, codes))
+        found.append(Shown(title, number, 1.0, column.mean, column.sd, codes, column.rule))
     return found

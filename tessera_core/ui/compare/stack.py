@@ -20,7 +20,7 @@ from tessera_core.project import library
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
-from tessera_core.sources.local.layers import MODEL
+from tessera_core.sources.local.layers import MODEL, RULES
 from tessera_core.sources.local.uploads import plain_name
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, jobs, state, tables
@@ -30,12 +30,6 @@ _SEASONS = later("the seasons of this year")
 _ELSEWHERE = later("a folder or file")
 _ALL = later("all years")
 _RASTERS = later("other rasters (elevation, canopy height, soils)")
-_RULES = {
-    "as it is": later("as it is"),
-    "average": later("averaged"),
-    "bilinear": later("interpolated"),
-    "mode": later("the commonest"),
-}
 # The share of a region that is lost by joining and not passed over.
 _MUCH = 0.2
 # What a raster is -> the kind of tessera_core.sources.local.layers.LayerSource.
@@ -326,18 +320,26 @@ def _done(project: Project, made: StackResult, key: str) -> None:
         rules = [
             {
                 "File": fact["title"],
-                "Onto the grid": t(_RULES.get(fact["rule"].removesuffix(", then slope"), fact["rule"])),
+                "Onto the grid": t(RULES.get(fact["rule"].removesuffix(", then slope"), fact["rule"])),
                 "Mean": None if fact["code"] is not None else float(f"{fact['mean']:.4g}"),
                 "Deviation": None if fact["code"] is not None else float(f"{fact['sd']:.4g}"),
             }
             for fact in layers
         ]
         tables.show(rules, hide_index=True, width="stretch")
-        st.caption(t("On the page Explore each of them is a layer of the map."))
+        st.caption(
+            t("On the page Explore you can look at each of them on the map, and read its value where the pointer is.")
+        )
     st.caption(
         t(
             "Each part is multiplied so that both weigh the same in distances. Where they come from stays "
             "written in the data."
+        )
+    )
+    st.caption(
+        t(
+            "It becomes a region of its own beside this one, with your labels, and opens on the page Explore. Its map on the page "
+            "Label learns from both parts."
         )
     )
     if st.button(t("Open it as a region"), type="primary", icon=":material/public:"):

@@ -309,6 +309,8 @@ export interface ViewLayer {
   group: "overlay" | "base";
   sent: boolean;
   scale?: ColourScale;
+  /** Each colour of the picture is that of one entry of the legend. */
+  coded?: boolean;
 }
 
 /** Id, x, y, label, colour, text, kind. */

@@ -12,12 +12,12 @@ from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.errors import TesseraError
 from tessera_core.labels.colors import distinct_colors
-from tessera_core.language import later, percentage, relay, t
+from tessera_core.language import later, numeral, percentage, relay, t
 from tessera_core.project.project import Project
 from tessera_core.render import palette
 from tessera_core.render.colormap import Scale, encode_values, hexes
 from tessera_core.render.picture import encode_picture, pale, pca_picture
-from tessera_core.sources.local.layers import Shown, shown_layers
+from tessera_core.sources.local.layers import REACH, RULES, Shown, shown_layers
 from tessera_core.ui import canvas, humanize, state
 from tessera_core.ui.components.view_map import ColourScale, Layer
 from tessera_core.ui.explore.context import ExploreContext
@@ -41,7 +41,7 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
         grey: embedding pictures as light greys, below a layer whose colours mean something.
     """
     rgb, equalise, shared = _choices(context)
-    model = _model(context)
+    model, chosen = _model(context), _raster_chosen(context)
     out = []
     for year, scene in context.scenes.items():
         members = _members(context, scene, model, shared)
@@ -66,27 +66,71 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
                 title,
                 png,
                 version,
-                visible=year == context.year,
+                visible=year == context.year and chosen is None,
                 legend=entries if legend and not grey else (),
                 group="base",
             )
         )
     out += [canvas.layer(context.scene, name, visible=False) for name in context.scene.satellite_pictures]
-    out += [_raster_layer(context.scene, one) for one in shown_layers(context.scene.raster.provenance)]
+    out += [_raster_layer(context.scene, one, one == chosen) for one in _rasters(context)]
     return out + canvas.seen_layers(context.scene, radar=legend)
 
 
-def _raster_layer(scene: OpenScene, shown: Shown) -> Layer:
+def _rasters(context: ExploreContext) -> list[Shown]:
+    """The other rasters that were joined with the embeddings of the year in sight."""
+    return shown_layers(context.scene.raster.provenance)
+
+
+def _raster_chosen(context: ExploreContext) -> Shown | None:
+    """The one to look at; None for the embeddings' own picture."""
+    title = st.session_state.get(_key(context, "raster"))
+    return next((one for one in _rasters(context) if one.title == title), None)
+
+
+def _choose_raster(context: ExploreContext) -> None:
+    """Which raster the map shows, and how it came onto it."""
+    rasters = _rasters(context)
+    if not rasters:
+        return
+    st.selectbox(
+        t("On the map"),
+        ["", *(one.title for one in rasters)],
+        # Titles are those of people's own files.
+        format_func=lambda title: title or t("Embedding picture"),
+        key=_key(context, "raster"),
+        help=t(
+            "The rasters that were joined with these embeddings, each in its own unit; the value where the pointer is stands at "
+            "the foot of the map."
+        ),
+    )
+    if (chosen := _raster_chosen(context)) is not None:
+        rule = t(RULES.get(chosen.rule.removesuffix(", then slope"), chosen.rule))
+        st.caption(
+            t("{title}: classes of another raster ({rule}).", title=humanize.escape(chosen.title), rule=rule)
+            if chosen.codes
+            else t(
+                "{title}: numbers of another raster ({rule}), on average {mean}, deviation {sd}. Values further off than {reach} "
+                "deviations are cut off.",
+                title=humanize.escape(chosen.title),
+                rule=rule,
+                mean=numeral(chosen.mean, ".4g"),
+                sd=numeral(chosen.sd, ".3g"),
+                reach=numeral(REACH, "g"),
+            )
+        )
+
+
+def _raster_layer(scene: OpenScene, shown: Shown, visible: bool) -> Layer:
     """Another raster that was joined with the embeddings, in its own unit."""
     version = f"{scene.key}|layer{shown.column}"
     png, name = partial(_raster_png, version, scene, shown), f"raster{shown.column}"
     if shown.codes:
         colours = distinct_colors(len(shown.codes))
         legend = tuple((colour, str(code)) for colour, code in zip(colours, shown.codes, strict=True))
-        return Layer(name, shown.title, png, version, visible=False, group="base", legend=legend)
+        return Layer(name, shown.title, png, version, visible=visible, group="base", legend=legend, coded=True)
     low, high = shown.mean - _REACH * shown.sd, shown.mean + _REACH * shown.sd
     scale = ColourScale(low, high, hexes(), below=True, above=True)
-    return Layer(name, shown.title, png, version, visible=False, group="base", scale=scale)
+    return Layer(name, shown.title, png, version, visible=visible, group="base", scale=scale)
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
@@ -101,6 +145,7 @@ def _raster_png(version: str, _scene: OpenScene, _shown: Shown) -> bytes:
 
 def panel(context: ExploreContext) -> None:
     """The choice of components and stretch."""
+    _choose_raster(context)
     rgb, _, _ = _choices(context)
     count = min(COMPONENTS, context.scene.raster.dim)
     st.markdown(t("**What the colours show**"))

@@ -1,7 +1,7 @@
 // What is under the pointer: a marker or an outline with its text, the place, and the numbers that layers show there.
 
 import { el } from "../../shared/assets/dom.js";
-import { digitsOf, readAt } from "./scales.js";
+import { saidAt } from "./scales.js";
 import { markerAt, outlineAt } from "./shapes.js";
 
 /** @import { MarkerEntry, OutlineEntry, XY } from "../../messages.js" */
@@ -60,26 +60,14 @@ export class Pointing {
   }
 
   /**
-   * What the layers of numbers say here, all of them once one is in sight: an amount and its margin belong together.
+   * What the layers say here.
    * @param {Stage} stage
    * @param {XY} xy
    */
   numbersAt(stage, [x, y]) {
     const { view } = this;
     const shown = view.shown(view.stages.indexOf(/** @type {RegionStage} */ (stage)));
-    const names = [];
-    const texts = [];
-    let unit = "";
-    let digits = 0;
-    for (const { name, scale } of view.header?.layers ?? []) {
-      const picture = view.pictures.get(name);
-      if (!scale || !picture) continue;
-      if (!names.length) [unit, digits] = [scale.unit, digitsOf(scale)];
-      names.push(name);
-      texts.push(readAt(scale, picture, x, y, digits));
-    }
-    const said = texts.filter(Boolean);
-    return said.length && names.some((name) => shown.has(name)) ? `${said.join(" ")} ${unit}`.trim() : "";
+    return saidAt(view.header?.layers ?? [], view.pictures, shown, x, y);
   }
 
   /** @param {string | null} id */

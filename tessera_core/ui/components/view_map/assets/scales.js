@@ -84,23 +84,81 @@ function placesOf(scale) {
   return known;
 }
 
+/** @typedef {{ bitmap: HTMLCanvasElement, bounds: Bounds }} Drawn */
+
+/**
+ * What layers say at a place of the frame: a base layer by its name while it is in sight; of layers above, all numbers once one
+ * is in sight, for an amount and its margin belong together.
+ * @param {Pick<ViewLayer, "name" | "title" | "group" | "legend" | "coded" | "scale">[]} layers
+ * @param {Map<string, Drawn>} pictures
+ * @param {{ has(name: string): boolean }} shown
+ * @param {number} x
+ * @param {number} y
+ */
+export function saidAt(layers, pictures, shown, x, y) {
+  const alone = [];
+  const names = [];
+  const texts = [];
+  let unit = "";
+  let digits = 0;
+  for (const { name, title, group, legend, coded, scale } of layers) {
+    const picture = pictures.get(name);
+    const base = group === "base";
+    if (!picture || !(scale || coded) || (base && !shown.has(name))) continue;
+    if (base) {
+      const number = scale ? readAt(scale, picture, x, y, digitsOf(scale)) : "";
+      const said = scale && number ? `${number} ${scale.unit}`.trim() : entryAt(legend, picture, x, y);
+      if (said) alone.push(`${title}: ${said}`);
+    } else if (scale) {
+      if (!names.length) [unit, digits] = [scale.unit, digitsOf(scale)];
+      names.push(name);
+      texts.push(readAt(scale, picture, x, y, digits));
+    }
+  }
+  const said = texts.filter(Boolean);
+  const amount = said.length && names.some((name) => shown.has(name)) ? `${said.join(" ")} ${unit}`.trim() : "";
+  return [...alone, ...(amount ? [amount] : [])].join(" · ");
+}
+
+/**
+ * The entry of a legend whose colour a picture has at a place; empty where there is none.
+ * @param {LegendEntry[]} legend
+ * @param {Drawn} picture
+ * @param {number} x
+ * @param {number} y
+ */
+function entryAt(legend, picture, x, y) {
+  const seen = colourAt(picture, x, y);
+  return legend.find(([colour]) => key(...rgb(colour)) === seen)?.[1] ?? "";
+}
+
+/**
+ * A picture's colour at a place of the frame; null outside it, and where it shows nothing.
+ * @param {Drawn} picture
+ * @param {number} x
+ * @param {number} y
+ */
+function colourAt({ bitmap, bounds }, x, y) {
+  const [west, south, east, north] = bounds;
+  const column = Math.floor(((x - west) / (east - west)) * bitmap.width);
+  const row = Math.floor(((north - y) / (north - south)) * bitmap.height);
+  if (column < 0 || row < 0 || column >= bitmap.width || row >= bitmap.height) return null;
+  const context = /** @type {CanvasRenderingContext2D} */ (bitmap.getContext("2d"));
+  const [r, g, b, a] = context.getImageData(column, row, 1, 1).data;
+  return a ? key(r, g, b) : null;
+}
+
 /**
  * The number that a picture's colour stands for at a place of the frame, as text; empty where there is none.
  * @param {ColourScale} scale
- * @param {{ bitmap: HTMLCanvasElement, bounds: Bounds }} picture
+ * @param {Drawn} picture
  * @param {number} x
  * @param {number} y
  * @param {number} digits
  */
-export function readAt(scale, { bitmap, bounds }, x, y, digits) {
-  const [west, south, east, north] = bounds;
-  const column = Math.floor(((x - west) / (east - west)) * bitmap.width);
-  const row = Math.floor(((north - y) / (north - south)) * bitmap.height);
-  if (column < 0 || row < 0 || column >= bitmap.width || row >= bitmap.height) return "";
-  const context = /** @type {CanvasRenderingContext2D} */ (bitmap.getContext("2d"));
-  const [r, g, b, a] = context.getImageData(column, row, 1, 1).data;
-  if (!a) return "";
-  const place = placesOf(scale).get(key(r, g, b));
+export function readAt(scale, picture, x, y, digits) {
+  const colour = colourAt(picture, x, y);
+  const place = colour === null ? undefined : placesOf(scale).get(colour);
   if (place === undefined) return "";
   const last = scale.colours.length - 1;
   const beyond = place === 0 && scale.below ? "≤ " : place === last && scale.above ? "≥ " : "";
