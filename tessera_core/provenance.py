@@ -105,7 +105,8 @@ class Provenance:
         variant = self.variant
         if _FINGERPRINT.fullmatch(variant) or (self.model == "tessera" and self.version.startswith("1")):
             variant = ""
-        version = "/".join(part for part in (self.version, variant) if part)
+        # Of other rasters it is the version of how they are written.
+        version = "/".join(part for part in ("" if self.model == "layers" else self.version, variant) if part)
         return f"{_FAMILIES.get(self.model, self.model)} {version}".strip()
 
     @property

@@ -72,6 +72,8 @@ _LOOKS = """<style>
 [data-variant="segmented_control"][data-selected] p { font-weight: 600; }
 /* What can be chosen is all in sight, in two rows where one has no room. */
 [data-testid="stButtonGroup"] > div { flex-wrap: wrap; row-gap: 4px; }
+/* What is told for a moment lies over the page, never over the panel of a lesson beside it. */
+[data-testid="stToastContainer"] { margin-right: var(--studio-beside, 0px); }
 /* Circles of what is not chosen can be seen on white. */
 [data-testid="stRadioOption"] > div > div:first-child { box-shadow: 0 0 0 1px #7d8a8c; }
 /* The one button of the navigation on a phone has a name, which is also read out. */
@@ -94,11 +96,7 @@ html[dir="rtl"] [data-testid="stMainBlockContainer"] [data-testid="stElementCont
   .st-key-studio_places > * { flex: none; }
   .st-key-studio_header { flex-wrap: nowrap; }
   .st-key-studio_header > * { min-width: 0; }
-  .studio-languages { display: flex; flex-direction: column; gap: 0.25rem; }
-.studio-languages a { padding: 0.35rem 0.5rem; border-radius: 0.4rem; color: inherit; text-decoration: none; }
-.studio-languages a:hover, .studio-languages a:focus-visible { background: rgba(128, 128, 128, 0.2); }
-.studio-languages a[aria-current] { font-weight: 600; }
-.st-key-studio_header button { max-width: 60vw; }
+  .st-key-studio_header button { max-width: 60vw; }
   .st-key-studio_header p { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
   .st-key-studio_header > *:last-child { flex: none; }
   /* Where both have no room, when it was saved is what changes. */

@@ -101,7 +101,9 @@ test("outside a picture, and on colours that are none of its scale, there is no 
 test("each base layer in sight says its own, by its name; layers above say theirs together", () => {
   const low = [0, 0, 0, 255];
   const high = [32, 32, 32, 255];
-  const pictures = new Map(Object.entries({ dem: picture([[high]]), soils: picture([[low]]), value: picture([[high]]) }));
+  const pictures = new Map(
+    Object.entries({ dem: picture([[high]]), soils: picture([[low]]), value: picture([[high]]) }),
+  );
   const dem = { name: "dem", title: "dem", group: /** @type {const} */ ("base"), legend: [], scale: scale() };
   /** @type {[string, string][]} */
   const legend = [

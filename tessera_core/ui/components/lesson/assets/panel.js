@@ -10,6 +10,7 @@ import { Spotlight } from "./spotlight.js";
 /** @import { LessonHeader, LessonPictureHeader, LessonTruth, MovingPicture } from "../../messages.js" */
 
 const WIDE = "(min-width: 1000px)";
+const BESIDE = "--studio-beside"; // how much room it takes at the side, for what lies over the whole window
 const SOON = 500; // milliseconds after something was done on the page until the server is asked to look
 const LATER = 2500; // milliseconds between two looks while a step waits for something
 
@@ -113,6 +114,7 @@ export class LessonPanel {
     this.host.remove();
     const app = /** @type {HTMLElement | null} */ (document.querySelector(".stApp"));
     if (app) Object.assign(app.style, { right: "", bottom: "" });
+    document.documentElement.style.removeProperty(BESIDE);
   }
 
   /** @param {string} name */
@@ -405,6 +407,7 @@ export class LessonPanel {
     const bottom = wide ? "" : `${this.bar.offsetHeight}px`;
     if (app.style.right === right && app.style.bottom === bottom) return;
     Object.assign(app.style, { right, bottom });
+    document.documentElement.style.setProperty(BESIDE, right || "0px");
     // Maps measure their room themselves; Streamlit's own elements listen to the window.
     window.dispatchEvent(new Event("resize"));
   }
