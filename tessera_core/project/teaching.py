@@ -199,11 +199,11 @@ class HeadHere:
         if self.score is not None and self.score.accuracy is not None and self.score.interval is not None:
             low, high = (percent(one) for one in self.score.interval)
             score = percent(self.score.accuracy)
-            sure = f"(95 % sure: {low} to {high} %)."
+            labels = self.score.labels
             told.append(
-                f"Right at {score} % of {self.score.labels} labels here {sure}"
+                f"Right at {score} % of {labels} labels here (95 % sure: {low} to {high} %)."
                 if self.score.repeated
-                else f"Right at {score} % of {self.score.labels} labels here, which taught it nothing {sure}"
+                else f"Right at {score} % of {labels} labels here, which taught it nothing (95 % sure: {low} to {high} %)."
             )
             if self.score.repeated:
                 told.append(
