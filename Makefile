@@ -2,6 +2,9 @@
 PYTHON3 ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
+# Many machines that only run checks ask Python not to keep what it compiled. Then every process that a test starts compiles all of
+# Streamlit, SciPy and PyTorch anew, which takes as long again as importing them.
+unexport PYTHONDONTWRITEBYTECODE
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .PHONY: help app generate test test-all unit lint lint-js test-js format node env env-test browser browsers bench check-live requirements image image-test docs docs-pictures shots coverage plugin words clean

@@ -128,7 +128,9 @@ def test_other_weights_or_a_changed_tile_start_over(
     assert generate_tiles([folder], loaded, tmp_path / "out", GenerateOptions(dim=16))[0].computed == 120
 
 
-def test_kill_9_in_the_middle_then_the_same_command(tmp_path: Path, weights: Path) -> None:
+def test_kill_9_in_the_middle_then_the_same_command(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make_tile(tmp_path / "t", shape=(40, 40))
     # Blocks of four rows, and a long pause after the fourth where the test asks for it.
     script = (
@@ -146,11 +148,16 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path: Path, weights: Pat
         "raise SystemExit(main(sys.argv[1:]))\n"
     )
 
+    def words(out: Path) -> list[str]:
+        return ["generate", str(folder), "--weights", str(weights), "--out", str(out)]
+
     def command(out: Path) -> list[str]:
-        return [sys.executable, "-c", script, "generate", str(folder), "--weights", str(weights), "--out", str(out)]
+        return [sys.executable, "-c", script, *words(out)]
 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, env=environment)
+    with monkeypatch.context() as patch:
+        patch.setattr("tessera_core.inference.engine.MAX_BLOCK_PIXELS", 160)
+        assert main(words(tmp_path / "whole")) == 0
     pausing = {**environment, "PAUSE": "1"}
     process = subprocess.Popen(command(tmp_path / "cut"), stdout=subprocess.PIPE, env=pausing, text=True)
     assert process.stdout is not None
