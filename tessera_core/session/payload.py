@@ -70,13 +70,14 @@ def overlay(
         start = 1 + position * levels
         first[label_class.id] = start
         palette[start : start + levels] = (*rgb(label_class.color), 255)
+    # Before the warp, which shows more pixels than there are; class 0 stays 0, which also lies off the scene.
+    index = np.frombuffer(classes.tobytes().translate(first.tobytes()), np.uint8).reshape(classes.shape)
     if display is not None:
-        classes = display.warp(classes)
+        index = display.warp(index)
         confidence = None if confidence is None else display.warp(confidence)
-    index = first[classes]
     if confidence is not None and levels > 1:
         step = np.minimum(np.arange(256) * levels // 101, levels - 1).astype(np.uint8)
-        index += np.where(index > 0, step[confidence], np.uint8(0))
+        index = index + np.where(index > 0, step[confidence], np.uint8(0))
     return encode_indexed(index, palette), levels
 
 
