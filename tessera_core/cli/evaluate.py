@@ -267,6 +267,7 @@ def _evaluate_regression(args: argparse.Namespace) -> dict[str, Any]:
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
     from tessera_core._utils.partial import left_out_lines
+    from tessera_core.heads.registry import called
     from tessera_core.labels.report import told
 
     if "plan" in result:
@@ -301,7 +302,7 @@ def report(result: dict[str, Any]) -> str:
         lines += [*result["score"]["sentences"], *compared, "", "Pixel by pixel:"]
     spread = f" (sd {result['sd']['macro_f1']:.3f} over {result['repeats']} repeats)" if result["repeats"] > 1 else ""
     lines += [
-        f"{result['head']} on {result['dataset']}, {_held_out(result)}: trained on {result['n_train']}, "
+        f"{called(result['head'])} on {result['dataset']}, {_held_out(result)}: trained on {result['n_train']}, "
         f"tested on {result['n_test']} pixels.",
         f"macro-F1 {result['macro_f1']:.3f}{spread}, {percent(result['pixel_accuracy'], 1)} % of the pixels right",
     ]

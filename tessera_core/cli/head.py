@@ -168,11 +168,13 @@ def _forget(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
+    from tessera_core.heads.registry import called
+
     if "out" in result:
         labels = ", ".join(f"{place} ({sum(of.values())} labels)" for place, of in result["places"].items())
         return "\n".join(
             [
-                f"Wrote {result['out']}: {result['head']} for {result['dataset']}.",
+                f"Wrote {result['out']}: {called(result['head'])} for {result['dataset']}.",
                 f"Taught by {labels}.",
                 *result["sentences"],
             ]

@@ -549,12 +549,13 @@ def _safetensors_metadata(path: Path) -> dict[str, Any]:
 
 def _head(path: Path) -> Item:
     from tessera_core.heads import load_head
+    from tessera_core.heads.registry import called
 
     saved = load_head(path)
     names = list(saved.class_names.values())
     kind = type(saved.head).__name__
     text = [
-        f"A trained head ({kind}) for {len(names)} classes: {', '.join(names)}.",
+        f"A trained head, {called(kind)}, for {len(names)} classes: {', '.join(names)}.",
         f"It maps embeddings of {saved.provenance.dataset} and of no other dataset.",
     ]
     if places := saved.card.get("places"):

@@ -128,6 +128,7 @@ def written(args: argparse.Namespace, made: MappedClasses | MappedValues) -> dic
     Raises:
         ExportError: a file cannot be written.
     """
+    from tessera_core.heads.registry import called
     from tessera_core.project.maps import MappedClasses, write_map
     from tessera_core.sources.local.open import left_out
 
@@ -136,7 +137,7 @@ def written(args: argparse.Namespace, made: MappedClasses | MappedValues) -> dic
     beside = {"confidence": args.confidence} if classes else {"margin": args.margin}
     files = write_map(args.out, made, **beside)
     result: dict[str, Any] = {"out": str(files[0]), "dataset": made.provenance.dataset, "failed": left_out(made.raster)}
-    result |= {"head": made.head.kind}
+    result |= {"head": made.head.kind, "head_name": called(made.head.kind)}
     result |= {name: str(file) for name, file in zip(beside, files[1:], strict=False)}
     if made.labels is not None:
         result["import"] = import_of(made.labels.report)

@@ -33,6 +33,24 @@ CHOICES: dict[str, str] = {
 }
 
 
+def called(head: str) -> str:
+    """What people call a head, given its name or its kind; what has no such name stays as it is.
+
+    Example:
+        >>> called("prototype"), called("PrototypeHead"), called("KNNHead 3x3"), called("RidgeRegressionHead")
+        ('class means (prototype)', 'class means (prototype)', 'nearest neighbours (knn) 3x3', 'ridge-regression')
+    """
+    first, _, rest = head.partition(" ")
+    name = next((name for name, kind in (HEADS | REGRESSION_HEADS).items() if first in (name, kind.__name__)), "")
+    title = CHOICES.get(name, "").partition(":")[0]
+    if not title:
+        return f"{name} {rest}".strip() if name else head
+    # A name of one's own, such as U-Net, keeps its capitals.
+    title = title if title[1:2] == "-" else title[0].lower() + title[1:]
+    text = title if title.replace("-", "").lower() == name else f"{title} ({name})"
+    return f"{text} {rest}" if rest else text
+
+
 def make_head(name: str | HeadChoice, *, neighbourhood: int = 1, **params: Any) -> Head:
     """An unfitted head by its name.
 

@@ -65,7 +65,7 @@ def test_few_shot_and_the_report_for_people(region, capsys):
     assert main([str(word) for word in words]) == 0
     out = capsys.readouterr().out
     assert out.index("The labels:") < out.index("Labels where there are no embeddings: 0 of") < out.index("macro-F1")
-    assert "prototype on studio nano (16-d), whole fields held out" in out
+    assert "class means (prototype) on studio nano (16-d), whole fields held out" in out
     assert "over 4 repeats" in out
     assert "A random split would have claimed" in out
 

@@ -52,6 +52,7 @@ def test_labels_become_a_map_and_a_head_that_maps_again(region, capsys):
     )  # fmt: skip
     assert code == 0
     assert result["n_train"] == 54
+    assert (result["head"], result["head_name"]) == ("LogisticHead", "logistic regression (logistic)")
     assert result["no_data"] == 4
     assert [c["name"] for c in result["classes"]] == ["1200", "7900", "9120"]
     assert sum(c["hectares"] for c in result["classes"]) == pytest.approx((24 * 30 - 4) / 100)
