@@ -150,6 +150,10 @@ def _readable(value: str, role: Input) -> Path | None:
         names = list(role.names())
         if value in names:
             return None
+        if not names:
+            raise InputError(
+                f"{value} does not exist: check the folder and the spelling. No names are kept here yet either."
+            )
         raise InputError(
             f"{value} does not exist, and it is no name that is known here{_meant(value, names)}; the names are {', '.join(names)}."
         )

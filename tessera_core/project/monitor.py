@@ -7,6 +7,7 @@ a head alone calls much new that is only unsure, and a change of embeddings alon
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from tessera_core.areas import hectares_per_pixel
 from tessera_core.errors import HeadError, LabelError
 from tessera_core.export.zone_table import ZoneTable, write_zone_table
 from tessera_core.grid import Grid
-from tessera_core.labels.features import fields_of
+from tessera_core.labels.features import Feature, fields_of
 from tessera_core.labels.files import patches, read_features
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Bools, Bytes, Cancel, Progress
@@ -246,6 +247,8 @@ class Reviewed:
     Attributes:
         kept, rejected: places that are new, and that are as they were.
         open: without a verdict.
+        repeated: lines that say of a place what another line is about, as where a file holds the list in two layers; a
+            place counts once, with its verdict.
         unclear: what stands in the column and is no verdict -> how often.
         labels: a line for each verdict: the class that the place now has, as labels.
     """
@@ -255,6 +258,7 @@ class Reviewed:
     open: int
     unclear: dict[str, int] = field(default_factory=dict)
     labels: ZoneTable | None = None
+    repeated: int = 0
 
     def sentences(self) -> list[str]:
         """For people."""
@@ -264,6 +268,10 @@ class Reviewed:
         if self.unclear:
             words = ", ".join(f"{word!r} ({count})" for word, count in list(self.unclear.items())[:5])
             told.append(f"Not understood as keep or reject: {words}.")
+        if self.repeated:
+            told.append(
+                f"Lines that repeat a place, perhaps in another layer of the file: {self.repeated}. Each place counts once."
+            )
         return told
 
     def write(self, path: str | Path) -> Path:
@@ -301,8 +309,8 @@ def read_review(path: str | Path) -> Reviewed:
     unclear: Counter[str] = Counter()
     rows: list[list[Any]] = []
     outlines: list[Any] = []
-    for feature in read.features:
-        given = str(feature.properties.get(columns["verdict"]) or "").strip().casefold()
+    lines = _once(read.features, columns)
+    for feature, given in lines:
         said = "keep" if given in KEEP else "reject" if given in REJECT else ""
         if not said:
             counts["open"] += 1
@@ -317,7 +325,28 @@ def read_review(path: str | Path) -> Reviewed:
     shapes[:] = outlines
     grid = _frame(read.crs)
     table = ZoneTable(("class", "verdict", "note"), rows, shapes, grid, ())
-    return Reviewed(counts["keep"], counts["reject"], counts["open"], dict(unclear), table)
+    repeated = len(read.features) - len(lines)
+    return Reviewed(counts["keep"], counts["reject"], counts["open"], dict(unclear), table, repeated)
+
+
+def _once(features: Sequence[Feature], columns: Mapping[str, str]) -> list[tuple[Feature, str]]:
+    """Each place once, with what stands in its column verdict.
+
+    GeoPandas adds a layer to a GeoPackage rather than replacing that of another name, so that a list comes back with every
+    place twice. Of lines with the same number, classes and outline the last that says anything counts; where two say
+    different things, neither does.
+    """
+    found: dict[object, tuple[Feature, str]] = {}
+    for number, feature in enumerate(features):
+        given = str(feature.properties.get(columns["verdict"]) or "").strip().casefold()
+        key: object = number
+        if "id" in columns and feature.geometry is not None:
+            key = (*(str(feature.properties.get(columns[name])) for name in ("id", "was", "now")), feature.geometry.wkb)
+        before = found[key][1] if key in found else ""
+        if before and given and before != given:
+            given = f"{before} / {given}"
+        found[key] = (feature, given or before)
+    return list(found.values())
 
 
 def _frame(crs: str | None) -> Grid:

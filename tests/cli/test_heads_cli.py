@@ -260,6 +260,13 @@ def test_bad_input_is_one_sentence(region, capsys, words, says):
     assert "Traceback" not in out.err
 
 
+def test_a_head_that_is_missing_where_none_is_kept_lists_no_names(region, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    code, _, err = tessera(capsys, "map", "E", "--use-head", "nix.json", "--out", "m.tif")
+    assert code == 2
+    assert "nix.json does not exist: check the folder and the spelling. No names are kept here yet" in err
+
+
 def test_options_and_commands_by_their_former_names_do_the_same():
     from tessera_core.cli import FORMER, command_module, command_parser
 

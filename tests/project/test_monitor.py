@@ -112,7 +112,7 @@ def test_verdicts_become_labels_that_can_be_read(world, tmp_path, capsys):
     for feature, verdict in zip(listed["features"], ("Keep", "reject"), strict=False):
         feature["properties"]["verdict"] = verdict
     listed["features"].append(json.loads(json.dumps(listed["features"][0])))
-    listed["features"][-1]["properties"]["verdict"] = "maybe"
+    listed["features"][-1]["properties"] |= {"verdict": "maybe", "id": 999}
     (tmp_path / "n.geojson").write_text(json.dumps(listed))
     read = read_review(tmp_path / "n.geojson")
     assert (read.kept, read.rejected, read.unclear) == (1, 1, {"maybe": 1})
@@ -121,6 +121,22 @@ def test_verdicts_become_labels_that_can_be_read(world, tmp_path, capsys):
     found = read_labels(tmp_path / "l.gpkg", GRID, "class")
     first, second = (f["properties"] for f in listed["features"][:2])
     assert [c.name for c in found.classes] == list(dict.fromkeys([first["now"], second["was"]]))
+
+
+def test_a_place_that_stands_twice_in_the_file_counts_once_with_its_verdict(tmp_path):
+    def line(number, verdict):
+        ring = [[3, 50], [3.1, 50], [3.1, 50.1 + number], [3, 50]]
+        properties = {"id": number, "was": "Maize", "now": "Wheat", "verdict": verdict}
+        return {"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+
+    first = [line(1, None), line(2, "keep"), line(3, "keep"), line(4, None)]
+    second = [line(1, "Keep"), line(2, ""), line(3, "reject"), line(4, None)]
+    (tmp_path / "n.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": first + second}))
+    read = read_review(tmp_path / "n.geojson")
+    assert (read.kept, read.rejected, read.open, read.repeated) == (2, 0, 2, 4)
+    assert read.unclear == {"keep / reject": 1}
+    assert len(read.labels.rows) == 2
+    assert any("in another layer of the file: 4." in sentence for sentence in read.sentences())
 
 
 def test_another_table_is_no_list(tmp_path):
