@@ -120,12 +120,28 @@ def _months(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArray[np.intege
 
 def _seasons(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
     (optical, times), *radar = [_all_months(*one) for one in _sensors(tile, rows, cols)]
-    waves = _waves(np.stack([_difference(optical, *pair) for pair in _PAIRS], axis=-1), times)
-    sets = [_flat(optical), waves]
-    for series, _ in radar:
-        means = series.mean(0)
-        sets += [_flat(series), means, means[:, :1] - means[:, 1:]]
+    sets = [optical_numbers(optical, times), *(radar_numbers(series) for series, _ in radar)]
     return np.concatenate(sets, axis=1).astype(np.float32)
+
+
+def optical_numbers(months: Floats, times: NDArray[np.float32]) -> Floats:
+    """What :func:`seasonal_statistics` says of filled months of Sentinel-2: these, and the wave of three indices.
+
+    Args:
+        months: (12, N, 10) in the order of :data:`.S2_BANDS`.
+        times: (12,) numbers of the months.
+
+    Returns:
+        float32 (N, 135).
+    """
+    waves = _waves(np.stack([_difference(months, *pair) for pair in _PAIRS], axis=-1), times)
+    return np.concatenate([_flat(months), waves], axis=1)
+
+
+def radar_numbers(months: Floats) -> Floats:
+    """The same of radar, (12, N, 2) -> (N, 27): the months, the mean of each polarisation, and of their difference."""
+    means = months.mean(0)
+    return np.concatenate([_flat(months), means, means[:, :1] - means[:, 1:]], axis=1)
 
 
 def _sensors(
