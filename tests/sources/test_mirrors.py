@@ -162,3 +162,33 @@ def test_a_cluster_whose_workers_have_another_home_generates_and_maps(
                 assert bucket.objects[f"out/{letter}/{path.name}"] == path.read_bytes(), path.name
     # The command itself read none of the tiles that it embedded.
     assert list((tmp_path / "home").rglob(f".bands.npy{objects.REST}"))
+
+
+@pytest.mark.soak
+def test_shares_of_machines_with_homes_of_their_own_generate_and_score_as_one_process(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled_tiles(tmp_path, 4)
+    labels = str(tmp_path / "labels.geojson")
+    put(bucket, tmp_path / "E", "in/E")
+    for number in range(3):
+        make_tile(tmp_path / "D" / f"t{number}", seed=number)
+    put(bucket, tmp_path / "D", "in/D")
+    words = ["--weights", "studio-nano", "--dtype", "fp32", "--json"]
+    assert main(["generate", str(tmp_path / "D"), *words, "--out", str(tmp_path / "G")]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "E"), "--labels", labels, "--tiles", "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    for share in ("1/2", "2/2"):
+        monkeypatch.setenv("TESSERA_HOME", str(tmp_path / f"home{share[0]}"))
+        assert main(["generate", "s3://maps/in/D", *words, "--out", "s3://maps/out/G", "--share", share]) == 0
+        capsys.readouterr()
+        there = ["evaluate", "s3://maps/in/E", "--labels", labels, "--tiles", "--parts", "s3://maps/out/P", "--json"]
+        assert main([*there, "--share", share]) == 0
+        score = json.loads(capsys.readouterr().out)
+    differ = ("embeddings", "seconds", "parts")
+    assert {name: value for name, value in score.items() if name not in differ} == {
+        name: value for name, value in alone.items() if name not in differ
+    }
+    for path in (tmp_path / "G").glob("*.npy"):
+        assert bucket.objects[f"out/G/{path.name}"] == path.read_bytes(), path.name
