@@ -280,6 +280,26 @@ def test_only_some_classes_are_read_where_that_is_asked(names: dict[str, Any], r
 # ----------------------------------------------------------------------- heads
 
 
+def test_tables_of_pandas_and_geopandas_are_read_as_their_files_are(tmp_path: Path) -> None:
+    geopandas, pandas = pytest.importorskip("geopandas"), pytest.importorskip("pandas")
+    rows, cols = [10, 12, 60, 70], [10, 40, 20, 70]
+    places = [GRID.pixel_to_lonlat(row, col) for row, col in zip(rows, cols, strict=True)]
+    lon, lat = ([float(place[axis]) for place in places] for axis in (0, 1))
+    table = pandas.DataFrame({"lon": lon, "lat": lat, "cover": list("abab"), "height": [1.5, 2, 3, 4]})
+    table["day"] = pandas.Timestamp("2024-06-01")
+    table.to_csv(tmp_path / "p.csv", index=False)
+    shapes = geopandas.GeoDataFrame(table, geometry=geopandas.points_from_xy(lon, lat), crs=4326)
+    filed = tessera.read_labels(tmp_path / "p.csv", GRID, field="cover")
+    for given in (table, shapes, shapes.to_crs(GRID.crs)):
+        labels = tessera.read_labels(given, GRID, field="cover")
+        assert (labels.rows.tolist(), labels.cols.tolist()) == (rows, cols)
+        assert labels.y.tolist() == filed.y.tolist()
+        assert tessera.read_values(given, GRID, field="height").values.tolist() == [1.5, 2, 3, 4]
+    wrong: Any = None
+    with pytest.raises(InputError, match="from a file, a DataFrame or a GeoDataFrame; this is NoneType"):
+        tessera.read_labels(wrong, GRID)
+
+
 def test_a_kept_head_goes_on_learning_from_a_project_and_says_how_it_travels(
     names: dict[str, Any], region: DemoRegion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tessera_core.errors import InputError
 from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster
 
@@ -16,8 +19,40 @@ if TYPE_CHECKING:
     from tessera_core.project.weak_labels import WeakLabels
 
 
+class Table(Protocol):
+    """A DataFrame of pandas, or a GeoDataFrame of GeoPandas."""
+
+    @property
+    def to_csv(self) -> Any:
+        """Writes it as CSV."""
+
+    @property
+    def to_json(self) -> Any:
+        """Writes it as JSON, a GeoDataFrame as GeoJSON."""
+
+
+@contextmanager
+def _as_file(file: str | os.PathLike[str] | Table) -> Iterator[Path]:
+    """A file as it is, or a table written to one for as long as it is read, so that both are understood alike."""
+    if isinstance(file, str | os.PathLike):
+        yield Path(file)
+        return
+    if not hasattr(file, "to_csv"):
+        raise InputError(
+            f"Labels come from a file, a DataFrame or a GeoDataFrame; this is {type(file).__name__}. Give one of these."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        if hasattr(file, "__geo_interface__"):
+            path = Path(folder) / "GeoDataFrame.geojson"
+            path.write_text(file.to_json(default=str), encoding="utf-8")
+        else:
+            path = Path(folder) / "DataFrame.csv"
+            file.to_csv(path, index=False)
+        yield path
+
+
 def read_labels(
-    file: str | os.PathLike[str],
+    file: str | os.PathLike[str] | Table,
     like: EmbeddingRaster | Grid,
     *,
     field: str | None = None,
@@ -28,7 +63,8 @@ def read_labels(
     """Labels of a file on the pixels of a raster.
 
     Args:
-        file: GeoJSON, GeoPackage, CSV, KML, zipped Shapefile, or a raster of classes (0 = unlabelled).
+        file: GeoJSON, GeoPackage, CSV, KML, zipped Shapefile, or a raster of classes (0 = unlabelled); or a GeoDataFrame, or a
+            DataFrame with columns of latitude and longitude.
         like: the embeddings, or their grid.
         field: attribute that is the class; None to find it.
         crs: of the file, where it does not say it.
@@ -40,6 +76,7 @@ def read_labels(
 
     Raises:
         LabelError: the file cannot be read, or no label lies on the raster.
+        InputError: what was given is neither a file nor a table.
 
     Example:
         >>> labels = tessera.read_labels(region.truth[2024], like=raster)
@@ -49,12 +86,13 @@ def read_labels(
     from tessera_core.assess.reference import read_reference
     from tessera_core.labels.features import Hints
 
-    reference = read_reference(Path(file), _grid(like), field, crs, Hints(layer=layer))
+    with _as_file(file) as path:
+        reference = read_reference(path, _grid(like), field, crs, Hints(layer=layer))
     return reference if classes is None else reference.only(list(classes))
 
 
 def read_values(
-    file: str | os.PathLike[str],
+    file: str | os.PathLike[str] | Table,
     like: EmbeddingRaster | Grid,
     *,
     field: str | None = None,
@@ -71,11 +109,13 @@ def read_values(
 
     Raises:
         LabelError: the file cannot be read, or holds no numbers.
+        InputError: as for :func:`read_labels`.
     """
     from tessera_core.assess.regression import read_regression_samples
     from tessera_core.labels.features import Hints
 
-    return read_regression_samples(Path(file), _grid(like), field, crs, Hints(layer=layer))
+    with _as_file(file) as path:
+        return read_regression_samples(path, _grid(like), field, crs, Hints(layer=layer))
 
 
 def weak_labels(
