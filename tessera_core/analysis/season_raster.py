@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +29,12 @@ from tessera_core.types import Cancel, Floats, Progress
 SAMPLE = 20_000
 BLOCK_PIXELS = 8192
 MODEL = "seasons"
+# studio-nano from the stage on in which it learnt to say the seasons itself (docs/studio-nano.md), by the beginning of its SHA-256.
+TAUGHT = frozenset({"21d844e2"})
+TWICE = (
+    "These embeddings were taught the seasons of their time series; beside them the seasons count twice, and maps from few labels "
+    "are up to four points worse than without (docs/heads.md)."
+)
 
 
 def join_seasons(
@@ -71,6 +78,9 @@ def join_seasons(
         seasons = season_raster(
             tiles, Path(work) / "seasons", raster.grid, seed=seed, progress=part(0), cancelled=cancelled
         )
+        if knows_seasons(raster.provenance):
+            told = seasons.provenance.details | {"warnings": [TWICE]}
+            seasons = replace(seasons, provenance=replace(seasons.provenance, details=told))
         return stack(raster, seasons, folder, seed=seed, progress=part(rows), cancelled=cancelled)
 
 
@@ -85,6 +95,16 @@ def has_seasons(provenance: Provenance) -> bool:
         return True
     parts = provenance.details.get("parts") if provenance.model == "stack" else None
     return any(has_seasons(Provenance.from_json(part)) for part in parts or ())
+
+
+def knows_seasons(provenance: Provenance) -> bool:
+    """Whether the encoder of embeddings was taught such statistics, so that joining them adds nothing.
+
+    Example:
+        >>> knows_seasons(Provenance("studio", "nano", "e7879f75"))
+        False
+    """
+    return provenance.model == "studio" and provenance.variant in TAUGHT
 
 
 def season_raster(

@@ -1,8 +1,8 @@
 """Join two embeddings of one place into one (stacking): both sets of numbers side by side, for maps, scatter and change.
 
 The second may be the time series (d-pixel tiles) of the same place and year instead: their seasonal statistics (monthly medians,
-the yearly wave, radar means) are joined then, which helps from a few labels on. Maps learn from the labels how much each part
-counts and say it (docs/heads.md).
+the yearly wave, radar means) are joined then, which helps from a few labels on where the encoder was not taught them. Maps learn
+from the labels how much each part counts and say it (docs/heads.md).
 
 Folders that hold several years are joined year by year, with the same weights in all, so that change can be found in both.
 --follow FOLDER weighs the parts as an earlier join of the same datasets did, so that its heads map this region, too.
@@ -96,6 +96,7 @@ def _told(args: argparse.Namespace, sources: list[Any], made: list[Any]) -> dict
     from tessera_core.sources.local.open import left_out
 
     rasters = [each.raster for each in made]
+    parts = rasters[0].provenance.details["parts"]
     return {
         "out": args.out,
         "failed": [failure for raster in sources for failure in left_out(raster)],
@@ -107,6 +108,7 @@ def _told(args: argparse.Namespace, sources: list[Any], made: list[Any]) -> dict
         "cosine_to_unrounded": round(min(each.cosine for each in made), 6),
         "pixels": sum(int(raster.valid().sum()) for raster in rasters),
         "pixels_of_one_only": sum(each.missing for each in made),
+        "warnings": [told for part in parts for told in part.get("details", {}).get("warnings", ())],
     }
 
 
@@ -118,4 +120,5 @@ def report(result: dict[str, Any]) -> str:
         f"{result['out']}: {result['dataset']}, {result['pixels']} pixels; {result['pixels_of_one_only']} pixels that only one "
         "of the two has are left out."
     )
-    return "\n".join([said, *left_out_lines(result)])
+    warnings = [f"Warning: {warning}" for warning in result["warnings"]]
+    return "\n".join([said, *left_out_lines(result), *warnings])

@@ -11,11 +11,12 @@ import pytest
 import rasterio
 from affine import Affine
 
-from tessera_core.analysis.season_raster import join_seasons, season_raster
+from tessera_core.analysis.season_raster import TAUGHT, TWICE, join_seasons, season_raster
 from tessera_core.cli import main
 from tessera_core.dpixels.seasons import seasonal_statistics, standardised
 from tessera_core.errors import Cancelled, RasterError, TileError
 from tessera_core.grid import Grid
+from tessera_core.models.zoo import SHIPPED
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, dequantise
 from tests.factories import make_grid, make_raster, season_tile
@@ -73,6 +74,17 @@ def test_joined_both_parts_count_the_same_and_pixels_of_one_only_are_counted(tmp
     assert first == pytest.approx(second, rel=0.02)
     assert [part["dim"] for part in made.raster.provenance.details["parts"]] == [8, made.raster.dim - 8]
     assert [path.name for path in tmp_path.iterdir()] == ["both"]
+
+
+def test_seasons_beside_embeddings_that_know_them_are_warned_of(tmp_path: Path) -> None:
+    (taught,) = TAUGHT
+    assert SHIPPED["studio-nano.safetensors"].startswith(taught), "the weights that are shipped know the seasons"
+    for variant, warned in ((taught, [TWICE]), ("e7879f75", [])):
+        plain = embeddings()
+        known = replace(plain.provenance, variant=variant)
+        made = join_seasons(replace(plain, provenance=known), [season_tile(GRID)], tmp_path / variant)
+        seasons = made.raster.provenance.details["parts"][1]
+        assert seasons["details"].get("warnings", []) == warned
 
 
 def test_what_does_not_go_together_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from tessera_core._utils.paths import data_home
-from tessera_core.analysis.season_raster import has_seasons, join_seasons
+from tessera_core.analysis.season_raster import TWICE, has_seasons, join_seasons, knows_seasons
 from tessera_core.analysis.stacking import Stacked, stack, stack_years, weights_like
 from tessera_core.dpixels.tile import DPixelTile, find_tiles
 from tessera_core.errors import InputError
@@ -99,6 +99,8 @@ def show(project: Project) -> None:
                 year=first,
             )
         )
+        if isinstance(first, int) and knows_seasons(project.embeddings[first].provenance):
+            st.warning(relay(TWICE), icon=":material/warning:")
     given = ",".join(f"{upload.file_id} {kind}" for upload, kind in sources)
     key = "|".join((PAGE, "join", project.key, str(first), str(second), path + given, like.dataset if like else ""))
     missing = (second == _ELSEWHERE and not path.strip()) or (second == _RASTERS and not sources)
