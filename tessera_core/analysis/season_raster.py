@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import RASTER, atomic_path, make_place, require_replaceable
 from tessera_core.analysis.stacking import Stacked, stack, write_header
-from tessera_core.dpixels.seasons import seasonal_statistics, standardised
+from tessera_core.dpixels.seasons import BESIDE_KNOWN, seasonal_statistics, standardised
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, RasterError, TileError
 from tessera_core.grid import Grid
+from tessera_core.models.zoo import TAUGHT_SEASONS
 from tessera_core.provenance import SOFTWARE, Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Floats, Progress
@@ -29,11 +30,9 @@ from tessera_core.types import Cancel, Floats, Progress
 SAMPLE = 20_000
 BLOCK_PIXELS = 8192
 MODEL = "seasons"
-# studio-nano from the stage on in which it learnt to say the seasons itself (docs/studio-nano.md), by the beginning of its SHA-256.
-TAUGHT = frozenset({"21d844e2"})
-TWICE = (
-    "These embeddings were taught the seasons of their time series; beside them the seasons count twice, and maps from few labels "
-    "are up to four points worse than without (docs/heads.md)."
+KNOWN = (
+    "These embeddings were taught the seasons of their time series, so the seasons are joined with little weight; a map is then "
+    "seldom better than without them (docs/heads.md)."
 )
 
 
@@ -47,6 +46,9 @@ def join_seasons(
     cancelled: Cancel | None = None,
 ) -> Stacked:
     """Write embeddings and the seasonal statistics of their time series as one raster, both at equal variance.
+
+    Beside embeddings that know the seasons already (:func:`knows_seasons`) they get the spread ``BESIDE_KNOWN`` instead, and heads
+    learn no weights of parts.
 
     Args:
         raster: the embeddings; their grid is kept.
@@ -78,10 +80,12 @@ def join_seasons(
         seasons = season_raster(
             tiles, Path(work) / "seasons", raster.grid, seed=seed, progress=part(0), cancelled=cancelled
         )
+        spread = 1.0
         if knows_seasons(raster.provenance):
-            told = seasons.provenance.details | {"warnings": [TWICE]}
+            spread = BESIDE_KNOWN
+            told = seasons.provenance.details | {"warnings": [KNOWN], "spread_fixed": spread}
             seasons = replace(seasons, provenance=replace(seasons.provenance, details=told))
-        return stack(raster, seasons, folder, seed=seed, progress=part(rows), cancelled=cancelled)
+        return stack(raster, seasons, folder, spread=spread, seed=seed, progress=part(rows), cancelled=cancelled)
 
 
 def has_seasons(provenance: Provenance) -> bool:
@@ -104,7 +108,7 @@ def knows_seasons(provenance: Provenance) -> bool:
         >>> knows_seasons(Provenance("studio", "nano", "e7879f75"))
         False
     """
-    return provenance.model == "studio" and provenance.variant in TAUGHT
+    return provenance.model == "studio" and provenance.variant in TAUGHT_SEASONS
 
 
 def season_raster(

@@ -100,6 +100,7 @@ def stack(
     folder: str | Path,
     *,
     weights: tuple[float, float] | None = None,
+    spread: float = 1.0,
     seed: int = 0,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
@@ -112,6 +113,7 @@ def stack(
         first, second: of one place; datasets and years may differ.
         folder: new folder for the fused raster.
         weights: to multiply each part with; None measures them on a sample of these rasters.
+        spread: of the second part where the first has 1, where weights are measured.
         seed: of the sample that the spreads are measured on.
         progress, cancelled: see docs/architecture.md; units are rows.
 
@@ -123,7 +125,7 @@ def stack(
     require_replaceable(folder, RASTER)
     _require_stacked(Path(folder))
     if weights is None:
-        weights = (_weight([first], seed), _weight([second], seed))
+        weights = (_weight([first], seed), spread * _weight([second], seed))
     cosine, missing = _write(first, second, Path(folder), weights, progress, cancelled)
     return Stacked(Path(folder), EmbeddingRaster.open(folder), weights, cosine, missing)
 

@@ -18,6 +18,8 @@ from tessera_core.types import Floats
 
 # A twelfth of a year; a window of 30 days would leave five days over.
 WINDOW_DAYS = 365.25 / 12
+# How far the seasons spread beside embeddings of spread 1 that know them already: at equal spread they count twice (docs/heads.md).
+BESIDE_KNOWN = 0.35
 # Pixels in one go: 90 dates of 10 bands in float32 are 15 MB.
 PIXELS = 4096
 _RED, _GREEN, _INFRARED, _SHORT = (S2_BANDS.index(band) for band in ("B04", "B03", "B08", "B11"))

@@ -38,6 +38,9 @@ def blocks_of(provenance: Any) -> tuple[int, ...]:
     parts = details.get("parts") if isinstance(details, Mapping) else None
     if getattr(provenance, "model", "") != "stack" or not isinstance(parts, Sequence):
         return ()
+    # Of a part whose spread was fixed when it was joined nothing is to be learnt.
+    if any(isinstance(part, Mapping) and "spread_fixed" in (part.get("details") or {}) for part in parts):
+        return ()
     told = [part.get("dim") if isinstance(part, Mapping) else None for part in parts]
     widths = [width for width in told if type(width) is int and width > 0]
     if len(widths) < 2 or len(widths) < len(told):

@@ -131,6 +131,10 @@ PUBLISHED: dict[str, PublishedFile] = {
 SHIPPED = {"studio-nano.safetensors": "21d844e233363f139823cbf136c08d2bd189c6df26d0558b60c3e2d5aaf63486"}
 
 
+# By the beginning of their SHA-256: weights that were taught to say the seasonal statistics themselves (docs/studio-nano.md).
+TAUGHT_SEASONS = frozenset({"21d844e2"})
+
+
 # The same weights under another name, which says that they are computed otherwise; see EncoderConfig.with_arithmetic.
 OTHERWISE = {"v1.1-dclimate": "v1.1-aws"}
 

@@ -11,12 +11,13 @@ import pytest
 import rasterio
 from affine import Affine
 
-from tessera_core.analysis.season_raster import TAUGHT, TWICE, join_seasons, season_raster
+from tessera_core.analysis.season_raster import KNOWN, join_seasons, season_raster
 from tessera_core.cli import main
-from tessera_core.dpixels.seasons import seasonal_statistics, standardised
+from tessera_core.dpixels.seasons import BESIDE_KNOWN, seasonal_statistics, standardised
 from tessera_core.errors import Cancelled, RasterError, TileError
 from tessera_core.grid import Grid
-from tessera_core.models.zoo import SHIPPED
+from tessera_core.heads.blocks import blocks_of
+from tessera_core.models.zoo import SHIPPED, TAUGHT_SEASONS
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, dequantise
 from tests.factories import make_grid, make_raster, season_tile
@@ -77,14 +78,18 @@ def test_joined_both_parts_count_the_same_and_pixels_of_one_only_are_counted(tmp
 
 
 def test_seasons_beside_embeddings_that_know_them_are_warned_of(tmp_path: Path) -> None:
-    (taught,) = TAUGHT
+    (taught,) = TAUGHT_SEASONS
     assert SHIPPED["studio-nano.safetensors"].startswith(taught), "the weights that are shipped know the seasons"
-    for variant, warned in ((taught, [TWICE]), ("e7879f75", [])):
+    for variant, warned, spread in ((taught, [KNOWN], BESIDE_KNOWN), ("e7879f75", [], 1.0)):
         plain = embeddings()
         known = replace(plain.provenance, variant=variant)
         made = join_seasons(replace(plain, provenance=known), [season_tile(GRID)], tmp_path / variant)
         seasons = made.raster.provenance.details["parts"][1]
         assert seasons["details"].get("warnings", []) == warned
+        values = dequantise(np.asarray(made.raster.codes), np.asarray(made.raster.scales))[made.raster.valid()]
+        first, second = (part.var(0).sum() for part in (values[:, :8], values[:, 8:]))
+        assert np.sqrt(second / first) == pytest.approx(spread, rel=0.02)
+        assert bool(blocks_of(made.raster.provenance)) is not bool(warned), "heads learn weights of parts, or none"
 
 
 def test_what_does_not_go_together_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

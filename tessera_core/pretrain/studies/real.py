@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path, write_json, write_text
 from tessera_core._utils.npy import load_npy
-from tessera_core.dpixels.seasons import monthly_statistics, seasonal_statistics, standardised
+from tessera_core.dpixels.seasons import BESIDE_KNOWN, monthly_statistics, seasonal_statistics, standardised
 from tessera_core.errors import InputError, TileError
 from tessera_core.inference.external import LoadedExternal, embed_pixels
 from tessera_core.models.quantise import quantise
+from tessera_core.models.zoo import TAUGHT_SEASONS
 from tessera_core.pretrain.pixels import pack_tile
 from tessera_core.pretrain.studies.labelled import RealPlace
 from tessera_core.pretrain.studies.peers import HEADS, deal, predicted
@@ -130,9 +131,13 @@ def features_of(
     seasons = _filled(standardised(seasonal_statistics(place.tile, rows, cols)))
     if joined:
         for one in list(found):
-            values = _rounded(np.concatenate([equal_variance(one.values), equal_variance(seasons)], axis=1))
-            widths = one.values.shape[1], seasons.shape[1]
-            found.append(Feature(f"{one.name} + seasons", "joined", f"{one.digest}-s{_FORMAT + 1}c", values, widths))
+            # As joining does (analysis/season_raster.py): of what knows the seasons nothing is learnt of parts.
+            known = one.digest[:8] in TAUGHT_SEASONS
+            beside = equal_variance(seasons) * np.float32(BESIDE_KNOWN if known else 1)
+            values = _rounded(np.concatenate([equal_variance(one.values), beside], axis=1))
+            widths = () if known else (one.values.shape[1], seasons.shape[1])
+            digest = f"{one.digest}-s{_FORMAT + 1}{'d' if known else 'c'}"
+            found.append(Feature(f"{one.name} + seasons", "joined", digest, values, widths))
     months = _filled(standardised(monthly_statistics(place.tile, rows, cols)))
     found.append(Feature("monthly medians", "raw", f"m{_FORMAT}", months))
     found.append(Feature("seasonal statistics", "raw", f"s{_FORMAT + 1}", seasons))

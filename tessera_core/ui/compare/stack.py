@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from tessera_core._utils.paths import data_home
-from tessera_core.analysis.season_raster import TWICE, has_seasons, join_seasons, knows_seasons
+from tessera_core.analysis.season_raster import KNOWN, has_seasons, join_seasons, knows_seasons
 from tessera_core.analysis.stacking import Stacked, stack, stack_years, weights_like
 from tessera_core.dpixels.tile import DPixelTile, find_tiles
 from tessera_core.errors import InputError
@@ -100,7 +100,7 @@ def show(project: Project) -> None:
             )
         )
         if isinstance(first, int) and knows_seasons(project.embeddings[first].provenance):
-            st.warning(relay(TWICE), icon=":material/warning:")
+            st.warning(relay(KNOWN), icon=":material/warning:")
     given = ",".join(f"{upload.file_id} {kind}" for upload, kind in sources)
     key = "|".join((PAGE, "join", project.key, str(first), str(second), path + given, like.dataset if like else ""))
     missing = (second == _ELSEWHERE and not path.strip()) or (second == _RASTERS and not sources)
@@ -332,12 +332,13 @@ def _done(project: Project, made: StackResult, key: str) -> None:
         st.caption(
             t("On the page Explore you can look at each of them on the map, and read its value where the pointer is.")
         )
-    st.caption(
-        t(
-            "Each part is multiplied so that both weigh the same in distances. Where they come from stays "
-            "written in the data."
+    if not any("spread_fixed" in part.get("details", {}) for part in parts):
+        st.caption(
+            t(
+                "Each part is multiplied so that both weigh the same in distances. Where they come from stays "
+                "written in the data."
+            )
         )
-    )
     st.caption(
         t(
             "It becomes a region of its own beside this one, with your labels, and opens on the page Explore. Its map on the page "
