@@ -80,6 +80,21 @@ def test_a_folder_is_mirrored_and_only_what_changed_comes_again(store: Any, monk
     assert ((folder / "a" / "t.npy").read_bytes(), (folder / "b.json").read_bytes()) == (b"1", b"{ }")
 
 
+def test_what_was_made_here_and_not_sent_yet_is_not_fetched_over(store: Any) -> None:
+    obstore.put(store, "kenya/2024/t.tif", b"old")
+    folder = fetch(HERE, may_be_empty=True)
+    (folder / "t.tif").write_bytes(b"made anew")
+    fetch(HERE, may_be_empty=True)
+    assert (folder / "t.tif").read_bytes() == b"made anew"
+    assert send(folder, HERE, ["t.tif"]) == ["t.tif"]
+    assert bytes(obstore.get(store, "kenya/2024/t.tif").bytes()) == b"made anew"
+    # What others have brought since counts for more.
+    (folder / "t.tif").write_bytes(b"and once more")
+    obstore.put(store, "kenya/2024/t.tif", b"by others")
+    fetch(HERE, may_be_empty=True)
+    assert (folder / "t.tif").read_bytes() == b"by others"
+
+
 def test_a_file_comes_with_those_of_its_name(store: Any) -> None:
     for name in ("fields.shp", "fields.dbf", "fields.shp.xml", "fields2.dbf", "other/fields.prj"):
         obstore.put(store, f"labels/{name}", name.encode())

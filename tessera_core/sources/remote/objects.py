@@ -261,6 +261,11 @@ class _Index:
         entry = self.known.get(name)
         return entry is None or entry[1:] != self._here(name)
 
+    def ahead(self, name: str, etag: str | None) -> bool:
+        """Whether the file was written here after what the store has was fetched or sent."""
+        entry, here = self.known.get(name), self._here(name)
+        return bool(entry and etag and entry[0] == etag and entry[1:] != here and here[0] >= 0)
+
     def note(self, name: str, etag: str | None) -> None:
         """Remember it as it is now."""
         self.known[name] = [etag, *self._here(name)]
@@ -314,7 +319,11 @@ def _bring(
         index = _Index(folder)
 
         def missing(key: str) -> bool:
-            if not index.has(names[key], wanted[key].get("e_tag"), int(wanted[key]["size"])):
+            etag = wanted[key].get("e_tag")
+            if index.ahead(names[key], etag):
+                # Made anew here since: it has yet to be sent.
+                return False
+            if not index.has(names[key], etag, int(wanted[key]["size"])):
                 return True
             return not outlines and _mark(folder / names[key]).exists()
 
