@@ -37,8 +37,8 @@ def panel() -> None:
     st.header(t("A folder of maps"))
     st.markdown(
         t(
-            "Maps made tile by tile on the command line (tessera map --tiles, tessera change --tiles), seen as one map, in any "
-            "number of zones. Nothing in the folder is changed."
+            "Maps made tile by tile or place by place on the command line (tessera map --tiles, tessera change --tiles, "
+            "tessera places --out), seen as one map, in any number of zones. Nothing in the folder is changed."
         )
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
