@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj import CRS
 
 from tessera_core._utils.partial import Failure
 from tessera_core.errors import RasterError, TesseraError
@@ -18,7 +19,7 @@ from tessera_core.project.map_folder_tiles import MapTile, by_system, lies_strai
 from tessera_core.project.map_folders import MapFolder, failure, go_on
 from tessera_core.project.place_views import Picture, on_earth
 from tessera_core.render.display import MAX_PIXELS, MAX_SIDE
-from tessera_core.types import Cancel, Doubles, Progress
+from tessera_core.types import BBox, Cancel, Doubles, Progress
 
 # Pixels of all tiles together that are decoded for pictures, and of one tile looked at by itself.
 READ_PIXELS, TILE_PIXELS = 400_000_000, 1_500_000
@@ -26,14 +27,23 @@ READ_PIXELS, TILE_PIXELS = 400_000_000, 1_500_000
 MOST_PICTURES, _LEAST = 24, 100_000
 # Ground that a picture may show besides tiles, in shares of it, before it becomes two.
 _WASTE = 0.5
+# Degrees beyond the area of its coordinate system where a tile is no more where somebody meant it: more than a zone of UTM.
+_ASTRAY = 10.0
 
 
 @dataclass(frozen=True)
 class GroupPicture:
-    """A picture of tiles near each other, and their names."""
+    """A picture of tiles near each other.
+
+    Attributes:
+        picture: of them.
+        tiles: their names.
+        astray: they lie far outside the ground that their coordinate system is for, which coordinates without meaning do.
+    """
 
     picture: Picture
     tiles: tuple[str, ...]
+    astray: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,16 @@ class FolderPictures:
     unread: tuple[str, ...] = ()
     nowhere: tuple[str, ...] = ()
     failed: tuple[Failure, ...] = ()
+
+    @property
+    def view(self) -> BBox | None:
+        """``(west, south, east, north)`` in degrees of what is looked at first; tiles astray are left out where others are there."""
+        meant = [one for one in self.pictures if not one.astray] or self.pictures
+        if not meant:
+            return None
+        boxes = (one.picture.lonlat for one in meant)
+        west, south, east, north = zip(*boxes, strict=True)
+        return min(west), min(south), max(east), max(north)
 
 
 def draw(maps: MapFolder, *, progress: Progress | None = None, cancelled: Cancel | None = None) -> FolderPictures:
@@ -85,7 +105,8 @@ def draw(maps: MapFolder, *, progress: Progress | None = None, cancelled: Cancel
         if picture is None:
             nowhere |= {tile.name for tile in group}
         else:
-            pictures.append(GroupPicture(picture, tuple(tile.name for tile in group)))
+            astray = _astray(group[0].grid.crs, picture.lonlat)
+            pictures.append(GroupPicture(picture, tuple(tile.name for tile in group), astray))
     drawn = len(maps.tiles) - len(failed) - len(unread) - len(nowhere - {one.what for one in failed} - set(unread))
     return FolderPictures(tuple(pictures), drawn, tuple(unread), tuple(sorted(nowhere)), tuple(failed))
 
@@ -102,6 +123,18 @@ def draw_tile(maps: MapFolder, tile: MapTile) -> Picture | None:
     if not mosaic.add(tile, READ_PIXELS):
         raise RasterError(f"{tile.name}.tif has more pixels than are read here; open it in a GIS.")
     return on_earth(mosaic.classes, mosaic.grid, {c.id: c.color for c in maps.legend}, TILE_PIXELS)
+
+
+def _astray(crs: str | None, lonlat: BBox) -> bool:
+    """Whether the middle of a box in degrees is farther than :data:`_ASTRAY` from the ground that a system is for."""
+    area = None if crs is None else CRS.from_user_input(crs).area_of_use
+    if area is None:
+        return False
+    lon, lat = (lonlat[0] + lonlat[2]) / 2, (lonlat[1] + lonlat[3]) / 2
+    # An area may lie across the 180th meridian, with its west east of its east.
+    beyond = (lon - area.west) % 360 - (area.east - area.west) % 360
+    outside = area.east - area.west < 360 and _ASTRAY < beyond < (360 - (area.east - area.west) % 360) - _ASTRAY
+    return outside or not area.south - _ASTRAY <= lat <= area.north + _ASTRAY
 
 
 class _Mosaic:

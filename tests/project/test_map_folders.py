@@ -158,6 +158,42 @@ def test_what_is_damaged_or_another_programs_is_named_or_left_alone(folder: Path
     assert {one.what for one in open_maps(folder).failed} == {"b", "c", "e"}
 
 
+def test_a_tile_astray_is_drawn_and_does_not_rule_the_first_view(folder: Path) -> None:
+    meant = draw(open_maps(folder)).view
+    # On the other side of the Earth from its zone, which is what a slip in a coordinate does.
+    put(folder, "slip", square(500_000, -5_600_000), np.ones((8, 8), np.uint8))
+    drawn = draw(open_maps(folder))
+    assert [one.tiles for one in drawn.pictures if one.astray] == [("slip",)]
+    assert drawn.view == meant
+    for name in "abcd":
+        (folder / f"{name}.json").unlink()
+    alone = draw(open_maps(folder))
+    assert alone.view == alone.pictures[0].picture.lonlat
+
+
+@pytest.mark.parametrize(
+    ("crs", "lon", "lat", "astray"),
+    [
+        ("EPSG:32631", 3, 50, False),
+        ("EPSG:32631", 8, -5, False),
+        ("EPSG:32631", -8, 50, False),
+        ("EPSG:32631", 17, 50, True),
+        ("EPSG:32631", -12, 50, True),
+        ("EPSG:32631", 3, -50, True),
+        # Its area lies at the 180th meridian.
+        ("EPSG:32601", 179, 10, False),
+        ("EPSG:32660", -178, 10, False),
+        # One across it.
+        ("EPSG:2193", -175, -40, False),
+        ("EPSG:2193", 100, -40, True),
+        ("EPSG:4326", 170, 80, False),
+        ("EPSG:3857", -170, -80, False),
+    ],
+)
+def test_far_from_the_ground_of_its_system_is_astray(crs: str, lon: float, lat: float, astray: bool) -> None:
+    assert map_folder_pictures._astray(crs, (lon - 0.1, lat - 0.1, lon + 0.1, lat + 0.1)) == astray
+
+
 def test_a_tile_of_another_head_counts_nowhere(folder: Path) -> None:
     for name in ("a", "d"):
         renamed = LabelClass(1, "Heath", "#850b62")

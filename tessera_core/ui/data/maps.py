@@ -163,7 +163,7 @@ def _on_earth(maps: MapFolder, drawn: FolderPictures, chosen: MapTile | None, ke
         for n, one in enumerate(drawn.pictures)
     ]
     boxes = [one.picture.lonlat for one in drawn.pictures]
-    fly: BBox = (*(min(b[i] for b in boxes) for i in (0, 1)), *(max(b[i] for b in boxes) for i in (2, 3)))  # type: ignore[assignment]
+    fly: BBox | None = drawn.view
     # Small tiles of many zones are less than a dot of the screen.
     markers = [] if len(drawn.pictures) < 2 else [_marker(n, one) for n, one in enumerate(drawn.pictures)]
     outlines: list[Outline] = []
