@@ -66,7 +66,7 @@ class FolderPictures:
 
     @property
     def view(self) -> BBox | None:
-        """``(west, south, east, north)`` in degrees of what is looked at first; tiles astray are left out where others are there."""
+        """``(west, south, east, north)`` in degrees of what is looked at first: not of tiles astray where there are others."""
         meant = [one for one in self.pictures if not one.astray] or self.pictures
         if not meant:
             return None

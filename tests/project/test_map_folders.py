@@ -270,8 +270,8 @@ ANYTHING = st.recursive(
 )
 
 
-# A note drawn anew may take Hypothesis long where other work has the processor; that says nothing about what is tested.
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+# Seconds by the clock say how busy the machine is, nothing about what is tested; the first example also loads libraries.
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(key=st.sampled_from(["grid", "classes", "hectares", "format"]), value=ANYTHING, counted=st.booleans())
 def test_whatever_a_note_says_the_other_tiles_are_there(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: Any, counted: bool
@@ -302,7 +302,9 @@ SYSTEMS = [
 ]
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     t=st.tuples(SIDE, st.sampled_from([0.0, 0.0, 3.0, 1e9]), PLACE, st.sampled_from([0.0, 0.0, 3.0]), SIDE, PLACE),
     crs=st.sampled_from(SYSTEMS),
