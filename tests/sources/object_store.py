@@ -25,6 +25,7 @@ class Bucket:
         refuse: status of all answers, such as 403.
         busy: how often still each key is refused for now (503).
         cut: how often still the body of each key ends early.
+        ranges: whether parts are given; otherwise always all of it, as some servers of the web do.
         changes: keys that are another object once somebody has read their beginning.
     """
 
@@ -37,6 +38,7 @@ class Bucket:
     cut: Counter[str] = field(default_factory=Counter)
     changes: dict[str, bytes] = field(default_factory=dict)
     slow: float = 0.0
+    ranges: bool = True
 
 
 class ObjectServer:
@@ -119,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
             return
         start, end, status = 0, len(data), 200
-        if match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+        if bucket.ranges and (match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))):
             start, end, status = int(match[1]), min(int(match[2] or len(data)) + 1, len(data)), 206
         headers = {"ETag": etag_of(data), "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
         if status == 206:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,25 @@ def test_who_may_not_and_what_is_not_there_are_told_apart(bucket: Bucket, monkey
     # A closed port stands for the machine of Amazon's that would give keys.
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
     assert "needs an account" in said(fetch, THERE)
+
+
+def test_a_file_of_the_web_comes_whole_to_several_at_once_and_from_servers_without_ranges(bucket: Bucket) -> None:
+    bucket.objects |= {"w.bin": bytes(range(250)) * 400, "r.bin": b"r" * 50_000}
+    web = Address.parse(f"{bucket.url}/maps/w.bin")
+    bucket.slow = 0.02
+    with ThreadPoolExecutor(3) as pool:
+        assert {file.read_bytes() == bucket.objects["w.bin"] for file in pool.map(fetch, [web] * 3)} == {True}
+    assert bucket.asked["w.bin"] == 3
+    for run in ("one", "one", "another"):
+        fetch(web, run=run)
+    # Workers with one cache, and the tasks of one, read it once for a command.
+    assert bucket.asked["w.bin"] == 5
+    other = Address.parse(f"{bucket.url}/maps/r.bin")
+    bucket.ranges, bucket.cut["r.bin"] = False, 1
+    said(fetch, other, kind=AcquisitionError)
+    assert list(other.folder.parent.glob(".*.some"))
+    assert fetch(other).read_bytes() == bucket.objects["r.bin"]
+    assert sorted(file.name for file in other.folder.parent.iterdir()) == [".run", "r.bin"]
 
 
 def test_a_busy_store_a_short_body_and_a_slow_one_are_tried_again(bucket: Bucket) -> None:

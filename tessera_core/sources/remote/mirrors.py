@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,10 +36,12 @@ class Mirrors:
     Attributes:
         read: addresses, and whether large arrays came as outlines.
         written: addresses of folders that files are added to, and the hidden folders in them that go to the store as well.
+        run: a word by which workers know what they have fetched of the web for this command.
     """
 
     read: tuple[tuple[Address, bool], ...] = ()
     written: tuple[tuple[Address, tuple[str, ...]], ...] = ()
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def executor(self, inner: Callable[[int], Executor]) -> Callable[[int], Executor]:
         """An executor whose workers may have caches of their own; what is there is sent before, and theirs taken in at the end.
@@ -77,7 +79,7 @@ class Mirrors:
             InputError, AcquisitionError: see :func:`tessera_core.sources.remote.objects.fetch`.
         """
         for address, outlines in self.read:
-            objects.fetch(address, outlines=outlines)
+            objects.fetch(address, outlines=outlines, run=self.run)
         for address, meets in self.written:
             objects.fetch(address, may_be_empty=True, meets=meets)
 

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,9 +29,13 @@ AT_A_TIME, CHUNK = 8, 8 << 20
 INDEX = ".objects.json"
 # Held by whoever fetches into a mirror or sends from it; how often what is known is kept meanwhile.
 _LOCK, _OFTEN = ".objects.lock", 64
+# Beside a file of the web: for which command it came.
+_RUN = ".run"
 # Beside an array of which only the beginning is here: where the rest is. How long the beginning is, which holds NumPy's header,
 # and from how many bytes on it is worth a second request.
 REST, BEGINNING, WORTH = ".rest", 4096, 1 << 16
+# What is said of a server that knows no ranges.
+_NO_RANGES = "Range request not supported"
 # How the files of one tile are named that lie beside those of others, after its name.
 _PARTS = ("", "_int8", "_scales")
 
@@ -57,6 +62,7 @@ def fetch(
     outlines: bool = False,
     meets: Iterable[str] = (),
     progress: Progress | None = None,
+    run: str = "",
 ) -> Path:
     """Mirror an object, or all that lies below it, into the cache.
 
@@ -67,6 +73,7 @@ def fetch(
             there is can be listed; :func:`bring_whole` fetches the rest of those that are read.
         meets: hidden folders that come all the same.
         progress: objects done and in all.
+        run: a word for all that belongs to one command; a file of the web comes once for it.
 
     Returns:
         The file or folder. Beside a file lie those of its name with other endings, as shapefiles need.
@@ -77,7 +84,7 @@ def fetch(
     """
     target = address.folder
     if address.web:
-        return _fetch_web(address, target)
+        return _fetch_web(address, target, run)
     store = open_store(address)
     found = _listed(store, address)
     own = address.path
@@ -124,7 +131,7 @@ def bring_whole(places: Iterable[Path]) -> None:
 
     def bring(mark: Path) -> None:
         target = mark.with_name(mark.name[1 : -len(REST)])
-        with alone(target.with_name(f".{target.name}.lock"), passing=True):
+        with _one_at(target):
             if not mark.is_file():
                 # Another process was quicker.
                 return
@@ -149,6 +156,10 @@ def _marks(place: Path) -> list[Path]:
     except OSError:
         # Whoever reads it says what is wrong.
         return []
+
+
+def _one_at(file: Path) -> AbstractContextManager[None]:
+    return alone(file.with_name(f".{file.name}.lock"), passing=True)
 
 
 def _mark(file: Path) -> Path:
@@ -332,8 +343,10 @@ def _bring(
             if outlines and target.suffix == ".npy" and int(facts["size"]) > WORTH:
                 _outline(store, address, facts, target)
             else:
-                _download(store, address, key, target, facts.get("e_tag"))
-                _mark(target).unlink(missing_ok=True)
+                # Somebody may be fetching the rest of this very array.
+                with _one_at(target) if _mark(target).exists() else nullcontext():
+                    _download(store, address, key, target, facts.get("e_tag"))
+                    _mark(target).unlink(missing_ok=True)
             return key
 
         todo = [key for key in wanted if missing(key)]
@@ -370,13 +383,19 @@ def _download(store: Any, address: Address, key: str, target: Path, etag: str | 
         with some.open("ab") as file:
             here = file.tell() if etag else 0
             if here <= start or here >= size:
-                file.truncate(0)
-                _write(file, answer)
+                _anew(file, answer)
             else:
                 start, end = here, here
             while end < size:
                 start, end = end, min(end + CHUNK, size)
-                _write(file, obstore.get(store, key, options=_meant(etag, start, end)))
+                try:
+                    _write(file, obstore.get(store, key, options=_meant(etag, start, end)))
+                except obstore.exceptions.BaseError as error:
+                    if _NO_RANGES not in str(error):
+                        raise
+                    # All of it in one answer, or not at all.
+                    _anew(file, obstore.get(store, key, options=_meant(etag, 0, None)))
+                    end = size
             if file.tell() != size:
                 raise AcquisitionError(
                     f"{whole} ended after {file.tell():,} of {size:,} bytes. Run the same command again: what arrived is kept."
@@ -394,6 +413,12 @@ def _download(store: Any, address: Address, key: str, target: Path, etag: str | 
 def _meant(etag: str | None, start: int, end: int | None) -> Any:
     """A request for bytes of one state of an object."""
     return ({"range": (start, end)} if end is not None else {}) | ({"if_match": etag} if etag else {})
+
+
+def _anew(file: Any, answer: Any) -> None:
+    file.seek(0)
+    file.truncate()
+    _write(file, answer)
 
 
 def _write(file: Any, answer: Any) -> None:
@@ -437,11 +462,20 @@ def _date(file: Path, facts: Mapping[str, Any]) -> None:
     os.utime(file, (changed, changed))
 
 
-def _fetch_web(address: Address, target: Path) -> Path:
-    """A file of the web; fetched anew each time, because not every server says when one has changed."""
+def _fetch_web(address: Address, target: Path, run: str) -> Path:
+    """A file of the web; fetched anew by each command, because not every server says when one has changed."""
     if not PurePosixPath(address.path).suffix:
         raise InputError(
             f"{address} is no file; the web lists no folders. Give the address of one file, or s3:// or gs://."
         )
-    _download(open_store(address), address, address.path, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Two who read one address would write into one file.
+        with alone(target.parent / _LOCK, passing=True):
+            mark = target.parent / _RUN
+            if not (run and target.is_file() and mark.is_file() and mark.read_text(encoding="utf-8") == run):
+                _download(open_store(address), address, address.path, target)
+                mark.write_text(run, encoding="utf-8")
+    except OSError as error:
+        raise _unwritten(target, error) from error
     return target
