@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 # An edge that spans more is taken the short way, over the 180th meridian; one of a whole turn goes round the world.
 _HALF_TURN, _TURN = 180.0, 360.0
+# A box of four corners that spans between half a turn and this may be meant either way round; from this on the other way is a
+# strip over the 180th meridian, as programs write those.
+_SURELY_OVER = 300.0
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,13 @@ def read_wide_region(path: str | Path, *, swap: bool = False) -> tuple[WideRegio
     """
     path = Path(path)
     crossing: list[BaseGeometry] = []
+    turned: list[tuple[float, float]] = []
 
     def on_one_side(shape: BaseGeometry) -> BaseGeometry:
         cut = _over_180(shape)
         if cut is not shape:
             crossing.append(cut)
+            turned.extend(_long_boxes(shape))
         return cut
 
     try:
@@ -123,6 +128,11 @@ def read_wide_region(path: str | Path, *, swap: bool = False) -> tuple[WideRegio
         raise type(error)(str(error) if path.name in str(error) else f"{path.name}: {error}") from error
     count = len(crossing)
     notes = [f"{count} {'area crosses' if count == 1 else 'areas cross'} the 180th meridian."] if count else []
+    for west, east in dict.fromkeys(turned):
+        notes.append(
+            f"A box with corners at {west:g} and {east:g} degrees east was taken the short way, over the 180th meridian; where the "
+            "long way is meant, put a point between its corners."
+        )
     return region, report.with_notes([*notes, *lost])
 
 
@@ -164,7 +174,26 @@ def _over_180(shape: BaseGeometry) -> BaseGeometry:
         return shape
     if not any(_crosses(part) for part in parts):
         return shape
+    for west, east in _long_boxes(shape):
+        if east - west < _SURELY_OVER:
+            raise InputError(
+                f"A box with corners at {west:g} and {east:g} degrees east can be meant either way round the Earth. Put a point "
+                f"between its corners, or let longitudes run on beyond 180: {east:g} to {west + _TURN:g}."
+            )
     return shapely.union_all([_in_one_turn(_unrolled(part)) for part in parts])
+
+
+def _long_boxes(shape: BaseGeometry) -> list[tuple[float, float]]:
+    """West and east of the boxes in it whose corners lie more than half a turn apart, with no point between."""
+    import shapely
+
+    found = []
+    for part in shapely.get_parts(shapely.get_parts(shape)):
+        points = np.asarray(part.exterior.coords)[:, :2]
+        lon, lat = np.unique(points[:, 0]), np.unique(points[:, 1])
+        if len(lon) == 2 and len(lat) == 2 and _HALF_TURN < lon[1] - lon[0] < _TURN:
+            found.append((float(lon[0]), float(lon[1])))
+    return found
 
 
 def _crosses(polygon: Any) -> bool:

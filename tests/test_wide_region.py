@@ -43,6 +43,21 @@ def test_a_field_over_the_180th_meridian_is_the_same_however_it_is_written(tmp_p
     )
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_long_box_in_a_file_is_never_silently_turned_into_the_rest_of_the_earth(tmp_path: Path, turn: int) -> None:
+    def box(west: float, east: float, *between: float) -> dict[str, Any]:
+        south = [[lon, 0] for lon in (west, *between, east)]
+        north = [[lon, 10] for lon in (east, *between[::-1], west)]
+        return {"type": "Polygon", "coordinates": [[*south, *north, south[0]][::turn]]}
+
+    with pytest.raises(InputError, match=r"w.geojson: A box .* -100 and 100 .* either way .* 100 to 260"):
+        read_wide_region(write_areas(tmp_path / "w.geojson", box(-100, 100)))
+    for shape, width in ((box(-100, 100, 0), 200), (box(100, 260), 160), (box(-179, 179, 0), 358), (box(-179, 179), 2)):
+        region, report = read_wide_region(write_areas(tmp_path / "w.geojson", shape))
+        assert region.geometry.area == pytest.approx(10 * width)
+        assert ("the short way" in " ".join(report.sentences())) == (width == 2)
+
+
 def test_islands_on_both_sides_and_cells_that_reach_over_lie_where_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +124,17 @@ def test_the_poles_are_left_out_and_counted_and_a_ring_round_one_is_refused(tmp_
     round_it = {"type": "Polygon", "coordinates": [[[-150, 70], [-30, 70], [90, 70], [179, 70], [-150, 70]]]}
     with pytest.raises(InputError, match=r"pole.geojson: .*goes round a pole"):
         read_wide_region(write_areas(tmp_path / "pole.geojson", round_it))
+
+
+def test_a_dry_run_says_what_is_left_out_as_the_command_itself_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["acquire", "--bbox=10,83.98,10.1,84.5", "--year", "2023", "--by-zone", "--dry-run"]
+    words += ["--stac-url", "http://127.0.0.1:9"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert "beyond 84 N and 80 S are left out" in capsys.readouterr().out
+    assert main([*words, "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["notes"]) == 1
 
 
 @pytest.mark.parametrize("seed", range(4))
