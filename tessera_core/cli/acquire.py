@@ -168,7 +168,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         timeout_s=args.timeout,
     )
     progress, share = ConsoleProgress("acquire"), share_of(args)
-    if told := planned(args, lambda: plan_acquire(regions, window, catalogue, Path(args.out), options)):
+    if told := planned(args, lambda: plan_acquire(regions, window, catalogue, Path(args.out), options), notes):
         return told
     if args.processes > 1 or args.by_zone or scheduler_of(args):
         with engine_of(args, args.processes) as engine:

@@ -51,7 +51,7 @@ def fetched_by_cell(
 
     options = FetchOptions(args.dim, args.workers, args.attempts, args.timeout)
     regions = region.by_zone()
-    if told := planned(args, lambda: plan_fetch(regions, source, years, args.out, options)):
+    if told := planned(args, lambda: plan_fetch(regions, source, years, args.out, options), notes):
         return told
     with engine_of(args, args.processes) as engine:
         found = fetch_cells(

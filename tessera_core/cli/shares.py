@@ -124,8 +124,14 @@ def check_engine(args: argparse.Namespace) -> None:
         )
 
 
-def planned(args: argparse.Namespace, parts: Callable[[], Iterable[Planned]]) -> dict[str, Any] | None:
+def planned(
+    args: argparse.Namespace, parts: Callable[[], Iterable[Planned]], notes: Iterable[str] = ()
+) -> dict[str, Any] | None:
     """Write the plan that is asked for; with ``--dry-run`` it is the command's result.
+
+    Args:
+        parts: what there is to do.
+        notes: what is to be said of the input, in the result as well.
 
     Raises:
         ExportError: the file cannot be written.
@@ -136,13 +142,14 @@ def planned(args: argparse.Namespace, parts: Callable[[], Iterable[Planned]]) ->
 
     found = parts()
     sums = write_plan(args.plan, found) if args.plan else summary(found)
-    return {"plan": {"file": args.plan, **sums}} if args.dry_run else None
+    return {"plan": {"file": args.plan, **sums}, "notes": list(notes)} if args.dry_run else None
 
 
 def told_of_plan(result: dict[str, Any], things: str = "tiles") -> str:
     """The result of ``--dry-run`` for people; ``things`` are what is planned."""
     plan = result["plan"]
     lines = [
+        *result["notes"],
         f"{plan['tiles']} {things}, {plan['done']} of them done. Left: {plan['pixels']:,} pixels, "
         f"{plan['read_bytes'] / 1e9:,.2f} GB to read, {plan['written_bytes'] / 1e9:,.2f} GB to write, about "
         f"{plan['minutes']:,.1f} minutes of one core (of a line of 10 MB/s where things are fetched).",

@@ -178,6 +178,9 @@ def test_the_command_plans_and_fetches_and_refuses_what_does_not_go_together(
     plan = ["--by-zone", "--plan", str(tmp_path / "plan.geojson"), "--dry-run"]
     code, found = said(*plan)
     assert (code, found["plan"]["tiles"], found["plan"]["done"]) == (0, 2, 0)
+    code, found = said("--by-zone", "--dry-run", "--bbox=11.9,83.99,12.1,84.1")
+    assert (code, len(found["notes"])) == (0, 1)
+    assert "beyond 84 N and 80 S are left out" in found["notes"][0]
     assert not (tmp_path / "out").exists()
     code, found = said("--by-zone", "--share", "1/2")
     assert (code, found["cells"], found["made"], len(found["waiting"])) == (0, 1, 1, 1)
