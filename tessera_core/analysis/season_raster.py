@@ -83,7 +83,7 @@ def join_seasons(
         spread = 1.0
         if knows_seasons(raster.provenance):
             spread = BESIDE_KNOWN
-            told = seasons.provenance.details | {"warnings": [KNOWN], "spread_fixed": spread}
+            told = {**seasons.provenance.details, "warnings": [KNOWN], "spread_fixed": spread}
             seasons = replace(seasons, provenance=replace(seasons.provenance, details=told))
         return stack(raster, seasons, folder, spread=spread, seed=seed, progress=part(rows), cancelled=cancelled)
 
