@@ -19,6 +19,15 @@ def is_osm(path: str | Path) -> bool:
     return Path(path).suffix.lower() in OSM_ENDINGS
 
 
+def plain_name(tag: str) -> str:
+    """A class name to begin with for a tag of :func:`read_osm_areas`.
+
+    >>> plain_name("landuse=farmland"), plain_name("natural=bare_rock"), plain_name("building")
+    ('Farmland', 'Bare rock', 'Building')
+    """
+    return tag.partition("=")[2].replace("_", " ").capitalize() or tag.capitalize()
+
+
 @contained
 def read_osm_areas(path: Path) -> Read:
     """The areas of an extract, each with the class ``"landuse=forest"`` and the like; other areas are counted.

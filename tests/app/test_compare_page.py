@@ -232,7 +232,10 @@ def test_classes_and_labels_over_the_years(app: AppTest, years: Project, root: P
     plot = json.loads(app.get("plotly_chart")[0].proto.spec)
     theme = tomllib.loads((root / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
     assert plot["data"][0]["textfont"]["color"] == theme["light"]["textColor"]
+    # The address carries the part, so that a reload stays on it.
+    assert app.query_params["part"] == "classes"
     app.segmented_control(key="compare_part").set_value("labels").run()
+    assert app.query_params["part"] == "labels"
     assert _errors(app) == []
     held = app.dataframe[0].value
     assert held["Labels"].sum() == 64

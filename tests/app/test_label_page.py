@@ -24,6 +24,7 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.session import live_map, payload
 from tessera_core.ui.label import notes
+from tests.osm import osm_pbf
 from tests.waiting import run_until
 
 
@@ -457,6 +458,36 @@ def test_points_are_drawn_from_a_map_of_classes(app: AppTest, project: Project, 
     press(app, "Add 53 labels")
     log = Project.open(project.folder).log
     assert {c.name: log.counts[c.id] for c in log.classes} == {"Heath": 55, "Bog": 3, "Mire": 3}
+
+
+def test_points_are_drawn_from_an_extract_of_openstreetmap(app: AppTest, project: Project) -> None:
+    grid = project.grid
+    assert grid is not None
+    areas = []
+    for key, value, col in (("landuse", "forest", 4), ("natural", "bare_rock", 24), ("amenity", "parking", 44)):
+        lon, lat = grid.pixel_to_lonlat([4, 4, 34, 34], [col, col + 15, col + 15, col])
+        areas.append((key, value, list(zip(lon, lat, strict=True))))
+    open_label_page(app, project)
+    open_panel(app, project, "file")
+    box = app.file_uploader(key=f"label_bring_{project.key}")
+    box.upload("kent.osm.pbf", osm_pbf(areas), "application/octet-stream").run()
+    assert not app.exception
+    # Nothing asks whether it is somebody else's map; which of its tags are wanted, and what they are here, is asked.
+    assert all(toggle.label != "It is somebody else's map" for toggle in app.toggle)
+    tags = next(box for box in app.multiselect if box.label == "Tags to take")
+    assert sorted(tags.value) == ["amenity=parking", "landuse=forest", "natural=bare_rock"]
+    tags.set_value(["landuse=forest", "natural=bare_rock"]).run()
+    next(field for field in app.text_input if field.label == "landuse=forest").set_value("Wood").run()
+    assert any("Wood 50, Bare rock 50" in text.value for text in app.markdown)
+    assert any("'amenity=parking', which the legend leaves out" in one.value for one in app.caption)
+    assert any("carry its mistakes" in one.value for one in app.warning)
+    press(app, "Add 100 labels")
+    assert not app.exception
+    log = Project.open(project.folder).log
+    assert {c.name: log.counts[c.id] for c in log.classes} == {"Wood": 50, "Bare rock": 50}
+    box = app.file_uploader(key=f"label_bring_{project.key}")
+    box.set_value(("x.osm.pbf", b"\0\0\0\x0d no header", "application/octet-stream")).run()
+    assert ["x.osm.pbf is not a readable" in error.value for error in app.error] == [True]
 
 
 def test_metres_without_a_system_can_be_told_theirs(app: AppTest, project: Project) -> None:

@@ -25,6 +25,9 @@ _PARTS = {
     "places": later(":material/map: All places"),
     "join": later(":material/join: Join embeddings"),
 }
+_FIRST = "change"
+_PART = "part"
+_KEY = "compare_part"
 
 
 def page() -> None:
@@ -35,16 +38,7 @@ def page() -> None:
         return
     view_map.loader()
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    part = bar.segmented_control(
-        t("What to compare"),
-        list(_PARTS),
-        default="change",
-        required=True,
-        key="compare_part",
-        format_func=lambda one: t(_PARTS[one]),
-        label_visibility="collapsed",
-        width="content",
-    )
+    part = _part(bar)
     if part in ("join", "places"):
         (stack if part == "join" else places).show(project)
         return
@@ -101,3 +95,25 @@ def _context(project: Project, bar: DeltaGenerator) -> CompareContext | None:
             st.info(t("Choose two years or more."), icon=":material/info:")
             return None
     return CompareContext(project, {year: state.scene_for(project, year) for year in chosen})
+
+
+def _part(bar: DeltaGenerator) -> str:
+    """The part that is shown; the address carries it, so that a reload or a link shows the same."""
+    asked = st.query_params.get(_PART, "")
+    st.session_state.setdefault(_KEY, asked if asked in _PARTS else _FIRST)
+    chosen = bar.segmented_control(
+        t("What to compare"),
+        list(_PARTS),
+        required=True,
+        key=_KEY,
+        format_func=lambda one: t(_PARTS[one]),
+        label_visibility="collapsed",
+        width="content",
+    )
+    part = chosen or _FIRST
+    if part != asked:
+        if part == _FIRST:
+            st.query_params.pop(_PART, None)
+        else:
+            st.query_params[_PART] = part
+    return part

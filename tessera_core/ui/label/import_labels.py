@@ -8,10 +8,12 @@ from typing import Any
 import streamlit as st
 
 from tessera_core.errors import TesseraError
+from tessera_core.gate.vectors import OSM_ENDINGS
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import KINDS, is_class_raster, read_labels
 from tessera_core.labels.importing import ImportedLabels
 from tessera_core.labels.model import clean_name
+from tessera_core.labels.osmfiles import is_osm
 from tessera_core.labels.raster_points import raster_points
 from tessera_core.language import numeral, relay, t, tn
 from tessera_core.project.project import Project
@@ -37,9 +39,12 @@ def panel(project: Project, scene: OpenScene) -> None:
     """Choose a file, see what is in it, take it in."""
     upload = st.file_uploader(
         t("A file with labels"),
-        type=[*PLACES, "tif", "tiff"],
+        type=[*PLACES, "tif", "tiff", *(ending.removeprefix(".") for ending in OSM_ENDINGS)],
         key=f"label_bring_{project.key}",
-        help=t("{KINDS}; or a map of classes as GeoTIFF, of which points are drawn.", KINDS=KINDS),
+        help=t(
+            "{KINDS}; or a map of classes as GeoTIFF or an extract of OpenStreetMap (.osm.pbf), of which points are drawn.",
+            KINDS=KINDS,
+        ),
     )
     if upload is None:
         st.caption(
@@ -47,7 +52,8 @@ def panel(project: Project, scene: OpenScene) -> None:
         )
         return
     try:
-        others_map = weak.wanted(f"{project.key}_{upload.file_id}")
+        # An extract is always somebody else's map: there is nothing to ask.
+        others_map = is_osm(upload.name) or weak.wanted(f"{project.key}_{upload.file_id}")
         reading = _reading(project, scene, upload, others_map)
         if others_map:
             found = weak.drawn(project, scene, upload, reading.hints, reading.crs).labels
@@ -86,6 +92,8 @@ def panel(project: Project, scene: OpenScene) -> None:
 def _reading(project: Project, scene: OpenScene, upload: Any, others_map: bool) -> _Reading:
     """What has to be asked about a file; nothing for most."""
     key = f"{project.key}_{upload.file_id}"
+    if is_osm(upload.name):
+        return _Reading()
     if is_class_raster(upload.name):
         if others_map:
             return _Reading()

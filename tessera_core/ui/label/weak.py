@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from tessera_core.errors import LabelError
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.model import clean_name
+from tessera_core.labels.osmfiles import is_osm, plain_name
 from tessera_core.labels.weak import BORDER, PER_CLASS, WARNING, ExistingMap, read_existing_map
 from tessera_core.language import numeral, relay, t
 from tessera_core.project.classify import project_reference
@@ -19,6 +21,8 @@ from tessera_core.ui.files import with_upload
 from tessera_core.ui.scene import OpenScene
 
 _MOST = 60
+# Of an extract's many tags, those that cover the most ground are proposed.
+_MOST_TAGS = 10
 
 
 def wanted(key: str) -> bool:
@@ -54,7 +58,7 @@ def drawn(
     )
     with st.spinner(t("Reading the file")):
         whole = _existing(upload.file_id, scene.key, hints, crs, None, upload, scene)
-    legend = _legend(whole, key)
+    legend = _legend_of_tags(whole, key) if is_osm(upload.name) else _legend(whole, key)
     if len(set(legend.values())) < 2:
         raise LabelError(t("Fewer than two classes remain; name what the classes of the map are here."))
     reading = (upload.file_id, scene.key, hints, crs, tuple(sorted(legend.items())))
@@ -79,13 +83,35 @@ def _legend(existing: ExistingMap, key: str) -> dict[str, str]:
     names = {existing.codes[k] or name: name for k, name in existing.names.items()}
     if len(names) > _MOST:
         return dict(zip(names, names.values(), strict=True))
-    legend = {}
     with st.expander(t("What its classes are here"), icon=":material/edit:"):
-        st.caption(t("Give several classes of the map one name to join them; empty a field to leave a class out."))
-        for theirs, name in names.items():
-            said = st.text_input(theirs, name, key=f"label_bring_weak_{key}_{theirs}", max_chars=60)
-            if clean_name(said):
-                legend[theirs] = clean_name(said)
+        return _named(names, key)
+
+
+def _legend_of_tags(existing: ExistingMap, key: str) -> dict[str, str]:
+    """The same for an extract of OpenStreetMap, of whose tags only some are wanted."""
+    cover = np.bincount(existing.classes.ravel(), minlength=len(existing.names) + 1)
+    tags = [existing.names[k] for k in sorted(existing.names, key=lambda k: -int(cover[k]))]
+    if not tags:
+        raise LabelError(t("No area of this extract that says what covers the ground lies in this region."))
+    with st.expander(t("What its classes are here"), icon=":material/edit:", expanded=True):
+        chosen = st.multiselect(
+            t("Tags to take"),
+            tags,
+            default=tags[:_MOST_TAGS],
+            key=f"label_bring_weak_tags_{key}",
+            help=t("Those of this region, the one that covers most of it first. What is not chosen is left out."),
+        )
+        return _named({tag: plain_name(tag) for tag in chosen}, key)
+
+
+def _named(names: dict[str, str], key: str) -> dict[str, str]:
+    """Class of the map -> own class; those that are emptied are left out."""
+    st.caption(t("Give several classes of the map one name to join them; empty a field to leave a class out."))
+    legend = {}
+    for theirs, name in names.items():
+        said = st.text_input(theirs, name, key=f"label_bring_weak_{key}_{theirs}", max_chars=60)
+        if clean_name(said):
+            legend[theirs] = clean_name(said)
     return legend
 
 
