@@ -25,6 +25,7 @@ from sklearn.base import clone
 
 import tessera_core as tessera
 from tessera_core import api, raster
+from tessera_core.api.arguments import KINDS, _alternatives, _is
 from tessera_core.assess.designs import draw, write_csv
 from tessera_core.assess.reference import Reference
 from tessera_core.errors import HeadError, InputError, MixedDatasetsError
@@ -326,22 +327,29 @@ def test_a_kept_head_goes_on_learning_from_a_project_and_says_how_it_travels(
     np.testing.assert_array_equal(maps[0].classes, maps[1].classes)
     with pytest.raises(InputError, match="no kept head"):
         tessera.load_head("nobody")
-    with pytest.raises(HeadError, match="A head to keep is"):
+    with pytest.raises(InputError, match=r"head of keep_head\(\) has to be the path"):
         tessera.keep_head(3, "three")  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------- errors
 
 
-def test_what_does_not_go_together_is_said(names: dict[str, Any], tmp_path: Path) -> None:
+def test_what_does_not_go_together_is_said(names: dict[str, Any], region: DemoRegion, tmp_path: Path) -> None:
     one, labels, made = names["raster"], names["labels"], names["made"]
     saved = tessera.load_head(made.save_head(tmp_path / "h.safetensors"))
+    read = tessera.read_values(region.truth[2024], like=one)
     wrong = (
         (lambda: tessera.map_classes(one), "labels"),
         (lambda: tessera.map_classes(one, labels, saved), "either labels or a saved head"),
         (lambda: tessera.map_classes(one, labels, 7), "this is int"),
+        (lambda: tessera.teach_head([5]), "a dictionary"),
+        (lambda: tessera.teach_head({"Kent": (one, "labels.csv")}), "read_labels"),
+        (lambda: tessera.features("dem.tif", one), "several paths in a list"),
+        (lambda: tessera.fetch((-30, 140, -29, 141), 2024), "140,-30,141,-29"),
+        (lambda: tessera.write_map(tmp_path / "m.xyz", made), "should end in .tif"),
         (lambda: tessera.map_classes(one, labels, "forrest"), "There is no head 'forrest'"),
-        (lambda: tessera.map_values(one, labels, "ridge"), "There is no head 'ridge'"),
+        (lambda: tessera.map_values(one, labels, "ridge"), r"labels of map_values\(\) has to be measured values"),
+        (lambda: tessera.map_values(one, read, "ridge"), "There is no head 'ridge'"),
         (
             lambda: tessera.write_map(tmp_path / "m.tif", made, margin=tmp_path / "x.tif"),
             "a map of classes has confidence",
@@ -359,6 +367,59 @@ def test_what_does_not_go_together_is_said(names: dict[str, Any], tmp_path: Path
         with pytest.raises(InputError, match=said):
             call()  # type: ignore[no-untyped-call]
     assert not (tmp_path / "m.tif").exists()
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
+def test_arguments_of_another_kind_are_refused_in_a_sentence(name: str, names: dict[str, Any], tmp_path: Path) -> None:
+    """Each argument in turn is of each other kind, the rest as it should be; nothing is computed before all are looked at."""
+    call = getattr(api, name)
+    parameters = inspect.signature(call).parameters
+    kinds = {key: set(_alternatives(str(one.annotation))) for key, one in parameters.items()}
+    given: tuple[Any, ...] = (
+        None,
+        5,
+        "abc",
+        tmp_path / "p.csv",
+        names["raster"],
+        names["labels"],
+        names["made"],
+        object(),
+    )
+    needed = {key: _proper(kinds[key], names) for key, one in parameters.items() if one.default is one.empty}
+    for key in kinds:
+        for value in given:
+            if not kinds[key] <= set(KINDS) or any(_is(value, kind) for kind in kinds[key]):
+                continue
+            with pytest.raises(InputError, match=f"^{key} of {name}.. has to be .+; this is .+\\.$"):
+                call(**{**needed, key: value})
+    if "seed" in kinds:
+        with pytest.raises(InputError, match=r"seed .* 0 or more"):
+            call(**{**needed, "seed": -1})
+
+
+def test_every_kind_of_the_type_hints_is_checked_here_or_where_it_is_used() -> None:
+    hints = {
+        kind
+        for name in CALLS
+        for one in inspect.signature(getattr(api, name)).parameters.values()
+        if one.kind is not inspect.Parameter.VAR_KEYWORD
+        for kind in _alternatives(str(one.annotation))
+    }
+    assert hints - set(KINDS) == {"Any", "AnyHead", "AnyRegression", "Places", "Table", "Where"}
+    assert {name for name in CALLS if not hasattr(getattr(api, name), "__wrapped__")} == {"kept_heads"}
+
+
+def _proper(kinds: set[str], names: dict[str, Any]) -> Any:
+    for kind, value in (
+        ("EmbeddingRaster", names["raster"]),
+        ("Reference", names["labels"]),
+        ("MappedClasses", names["made"]),
+    ):
+        if kind in kinds:
+            return value
+    if "SavedHead" in kinds:
+        return tessera.load_head(names["tiles"].with_name("head.safetensors"))
+    return 2024 if "int" in kinds else "abc" if "str" in kinds else []
 
 
 def test_what_a_folder_of_tiles_lost_is_a_warning(region: DemoRegion, tmp_path: Path) -> None:

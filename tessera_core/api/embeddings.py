@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from tessera_core.api.arguments import checked
 from tessera_core.errors import InputError
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.region import Region, parse_bbox, read_region_report
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 WEIGHTS = "studio-nano"
 
 
+@checked
 def open(
     path: str | os.PathLike[str],
     *,
@@ -72,10 +74,11 @@ def open(
 
     raster = open_embeddings(Path(path), year=year, progress=progress, cancelled=cancelled)
     for one in left_out(raster):
-        warnings.warn(f"{one['what']} is left out: {one['why']}", stacklevel=2)
+        warnings.warn(f"{one['what']} is left out: {one['why']}", stacklevel=3)
     return raster if dim is None else raster.prefix(dim)
 
 
+@checked
 def coverage(
     region: Where,
     *,
@@ -143,6 +146,7 @@ def fetch(
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> dict[int, EmbeddingRaster]: ...
+@checked
 def fetch(
     region: Where,
     years: int | Iterable[int],
@@ -198,14 +202,15 @@ def fetch(
         where, place, wanted, options, opened=opened, progress=progress, cancelled=cancelled, failed=failed
     )
     for told in [str(one.why) for one in failed] + [text for one in got for text in one.missing]:
-        warnings.warn(told, stacklevel=2)
+        warnings.warn(told, stacklevel=3)
     for one in got:
         if one.absent:
-            warnings.warn(f"The publisher has not, of {one.entry.year}: {', '.join(one.absent)}.", stacklevel=2)
+            warnings.warn(f"The publisher has not, of {one.entry.year}: {', '.join(one.absent)}.", stacklevel=3)
     rasters = {int(one.entry.year): one.open() for one in got}
     return rasters[years] if isinstance(years, int) else rasters
 
 
+@checked
 def generate(
     tiles: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     weights: str | os.PathLike[str] = WEIGHTS,
@@ -264,10 +269,11 @@ def generate(
     options = GenerateOptions(dim=dim, device=device)
     made = generate_tiles(folders, loaded, place, options, progress=progress, cancelled=cancelled, failed=failed)
     for one in failed:
-        warnings.warn(f"{one.what} is left out: {one.why}", stacklevel=2)
+        warnings.warn(f"{one.what} is left out: {one.why}", stacklevel=3)
     return open_embeddings(made[0].path if len(made) == 1 else place)
 
 
+@checked
 def join(
     first: EmbeddingRaster,
     second: EmbeddingRaster | str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
@@ -312,6 +318,7 @@ def join(
     return join_seasons(first, tiles, Path(out), seed=seed, progress=progress, cancelled=cancelled).raster
 
 
+@checked
 def features(
     rasters: Sequence[str | os.PathLike[str]],
     like: EmbeddingRaster,
@@ -356,6 +363,7 @@ def features(
     return read_layers(sources, like.grid, year=year, like=earlier, progress=progress, cancelled=cancelled)
 
 
+@checked
 def demo(
     *,
     size: int = 320,
@@ -396,7 +404,7 @@ def _region(where: Where) -> Region:
             return parse_bbox(where)
         region, report = read_region_report(Path(where))
         for reason, count in report.skipped.items():
-            warnings.warn(f"{count} left out: {reason}.", stacklevel=3)
+            warnings.warn(f"{count} left out: {reason}.", stacklevel=4)
         return region
     try:
         return parse_bbox(",".join(repr(float(one)) for one in where))

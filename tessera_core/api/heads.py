@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tessera_core.errors import HeadError
+from tessera_core.api.arguments import checked
+from tessera_core.errors import InputError
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     type Places = Mapping[str, tuple[EmbeddingRaster, Reference]] | Iterable[Project]
 
 
+@checked
 def teach_head(
     places: Places,
     head: AnyHead | SavedHead = "prototype",
@@ -72,21 +74,41 @@ def teach_head(
     return teaching.teach(parts, _choice(head), seed=seed, progress=progress, cancelled=cancelled)
 
 
+def _pair(name: str, given: object) -> tuple[EmbeddingRaster, Reference]:
+    """Embeddings and the labels on them, of one place."""
+    from tessera_core.assess.reference import Reference
+
+    match given:
+        case (EmbeddingRaster() as raster, Reference() as labels):
+            return raster, labels
+    raise InputError(
+        f"The place {name!r} has to be (embeddings, labels): of tessera.open(path), and of "
+        f"tessera.read_labels(file, like=raster); this is of the kind {type(given).__name__}."
+    )
+
+
 def _parts(places: Places, seed: int) -> list[Taught]:
     from tessera_core.project.joint_heads import taught_in
     from tessera_core.project.teaching import label_year, taught_by_project
     from tessera_core.sources.local.open import open_embeddings
 
     if isinstance(places, Mapping):
-        return [taught_in(name, raster, labels, seed) for name, (raster, labels) in places.items()]
+        return [taught_in(name, *_pair(name, one), seed) for name, one in places.items()]
+    projects = [places] if isinstance(places, Project) else list(places) if isinstance(places, Iterable) else [None]
+    if not all(isinstance(one, Project) for one in projects):
+        raise InputError(
+            "places of teach_head() has to be a dictionary, name: (embeddings, labels), or projects, as "
+            f"tessera.Project.open(path) gives them; this is of the kind {type(places).__name__}."
+        )
     found = []
-    for project in [places] if isinstance(places, Project) else places:
+    for project in projects:
         year = label_year(project)
         raster = open_embeddings(project.embeddings_path(year), year=year)
         found.append(taught_by_project(project, raster, year, seed))
     return found
 
 
+@checked
 def keep_head(
     head: str | os.PathLike[str] | MappedClasses | JointHead, name: str, *, replace: bool = False
 ) -> KeptHead:
@@ -111,7 +133,6 @@ def keep_head(
         True
     """
     from tessera_core.project import saved_heads
-    from tessera_core.project.maps import MappedClasses
     from tessera_core.project.teaching import JointHead
 
     if isinstance(head, str | os.PathLike):
@@ -120,12 +141,8 @@ def keep_head(
         path = Path(folder) / f"head{saved_heads.SUFFIX}"
         if isinstance(head, JointHead):
             head.save(path)
-        elif isinstance(head, MappedClasses):
-            head.save_head(path)
         else:
-            raise HeadError(
-                f"A head to keep is a file, a map of map_classes, or what teach_head gives; this is {type(head).__name__}."
-            )
+            head.save_head(path)
         return saved_heads.keep_head(path, name, replace=replace)
 
 
@@ -141,6 +158,7 @@ def kept_heads() -> list[KeptHead]:
     return saved_heads.kept_heads()
 
 
+@checked
 def find_new(
     head: SavedHead,
     before: EmbeddingRaster,
@@ -182,6 +200,7 @@ def find_new(
     )
 
 
+@checked
 def read_review(file: str | os.PathLike[str]) -> Reviewed:
     """Verdicts of a list of :func:`find_new` that somebody went through: kept places are of the new class, rejected of the former.
 

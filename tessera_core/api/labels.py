@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tessera_core.api.arguments import checked
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster
@@ -51,6 +52,7 @@ def _as_file(file: str | os.PathLike[str] | Table) -> Iterator[Path]:
         yield path
 
 
+@checked
 def read_labels(
     file: str | os.PathLike[str] | Table,
     like: EmbeddingRaster | Grid,
@@ -91,6 +93,7 @@ def read_labels(
     return reference if classes is None else reference.only(list(classes))
 
 
+@checked
 def read_values(
     file: str | os.PathLike[str] | Table,
     like: EmbeddingRaster | Grid,
@@ -118,6 +121,7 @@ def read_values(
         return read_regression_samples(path, _grid(like), field, crs, Hints(layer=layer))
 
 
+@checked
 def weak_labels(
     map: str | os.PathLike[str],
     raster: EmbeddingRaster,

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from tessera_core.api.arguments import checked
 from tessera_core.errors import HeadError, InputError
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     type AnyRegression = str | RegressionChoice | RegressionHead
 
 
+@checked
 def make_head(name: str = "prototype", *, neighbourhood: int = 1, **params: Any) -> Head | RegressionHead:
     """An unfitted head (a scikit-learn estimator over embeddings).
 
@@ -46,6 +48,7 @@ def make_head(name: str = "prototype", *, neighbourhood: int = 1, **params: Any)
     return heads.make_head(name, neighbourhood=neighbourhood, **params)
 
 
+@checked
 def load_head(path: str | os.PathLike[str]) -> SavedHead:
     """A head saved earlier (``MappedClasses.save_head``), to be given to :func:`map_classes` or :func:`map_values`.
 
@@ -62,6 +65,7 @@ def load_head(path: str | os.PathLike[str]) -> SavedHead:
     return heads.load_head(head_at(os.fspath(path)))
 
 
+@checked
 def map_classes(
     raster: EmbeddingRaster,
     labels: Reference | None = None,
@@ -108,6 +112,7 @@ def map_classes(
     )
 
 
+@checked
 def map_values(
     raster: EmbeddingRaster,
     labels: RegressionSamples | None = None,
@@ -142,6 +147,7 @@ def map_values(
     return maps.map_values(raster, labels, _regression_choice(head), seed=seed, progress=progress, cancelled=cancelled)
 
 
+@checked
 def change(
     first: EmbeddingRaster,
     second: EmbeddingRaster,
@@ -182,6 +188,7 @@ def change(
     return MappedChange(layer, first, second)
 
 
+@checked
 def open_maps(folder: str | os.PathLike[str]) -> MapFolder:
     """A folder of maps that ``tessera map --tiles`` or ``tessera change --tiles`` made, as one; no pixel is read.
 
@@ -205,6 +212,7 @@ def open_maps(folder: str | os.PathLike[str]) -> MapFolder:
     return map_folders.open_maps(os.fspath(folder))
 
 
+@checked
 def write_map(
     path: str | os.PathLike[str],
     map: MappedClasses | MappedValues | MappedChange,
@@ -226,7 +234,7 @@ def write_map(
         The files written, the map first.
 
     Raises:
-        InputError: what is asked for beside the map is none of its kind.
+        InputError: what is asked for beside the map is none of its kind, or a file is to end in something else than .tif.
         ExportError: a file cannot be written.
 
     Example:
@@ -235,6 +243,9 @@ def write_map(
     """
     from tessera_core.project import maps
 
+    for one in (path, confidence, margin):
+        if one is not None and Path(one).suffix.lower() not in ("", ".tif", ".tiff"):
+            raise InputError(f"{Path(one).name} should end in .tif: a map is written as GeoTIFF.")
     beside = {
         name: None if one is None else Path(one) for name, one in (("confidence", confidence), ("margin", margin))
     }
@@ -259,6 +270,7 @@ def evaluate(
     seed: int = 0,
     cancelled: Cancel | None = None,
 ) -> RegressionScore: ...
+@checked
 def evaluate(
     raster: EmbeddingRaster,
     labels: Reference | RegressionSamples,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tessera_core.api.arguments import checked
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tessera_core.project.maps import MappedClasses, MappedValues
 
 
+@checked
 def zones(
     map: str | os.PathLike[str] | MappedClasses | MappedValues,
     polygons: str | os.PathLike[str],
@@ -97,6 +99,7 @@ def zones(
     return table
 
 
+@checked
 def find_fields(
     raster: EmbeddingRaster,
     map: MappedClasses | None = None,

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tessera_core.api.arguments import checked
+
 if TYPE_CHECKING:
     from tessera_core.assess.area import Assessment
     from tessera_core.project.certified import CertifiedPart
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from tessera_core.project.validate import Validation
 
 
+@checked
 def compare_maps(
     first: MappedClasses,
     second: MappedClasses | str | os.PathLike[str],
@@ -61,6 +64,7 @@ def compare_maps(
     return two_maps.MapComparison(pair, first.grid, (first.labels, other_labels))
 
 
+@checked
 def validate(map: MappedClasses, sample: str | os.PathLike[str]) -> Assessment:
     """Accuracy and areas of a map by a sample drawn by chance, the same numbers as in the app.
 
@@ -102,6 +106,7 @@ def _read(map: MappedClasses, sample: str | os.PathLike[str]) -> Validation:
     return read_sample(text, map.grid, map.names).on_map(map.classes)
 
 
+@checked
 def certify(
     map: MappedClasses,
     sample: str | os.PathLike[str],

@@ -263,7 +263,7 @@ class Reviewed:
     def sentences(self) -> list[str]:
         """For people."""
         told = [
-            f"{self.kept} places are new, {self.rejected} are as they were; {self.open} have no verdict and are no labels."
+            f"New places: {self.kept}; as they were: {self.rejected}; without a verdict, and so no labels: {self.open}."
         ]
         if self.unclear:
             words = ", ".join(f"{word!r} ({count})" for word, count in list(self.unclear.items())[:5])
