@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tessera_core._utils.atomic import RASTER, atomic_path
 from tessera_core._utils.npy import load_npy
-from tessera_core.errors import RasterError
+from tessera_core.errors import GridError, RasterError
 from tessera_core.gate import is_missing, read_json
 from tessera_core.grid import Grid
 from tessera_core.observations import CHANNELS, Depth, depth_of
@@ -387,14 +387,15 @@ class EmbeddingRaster:
         if header.get("format") != FORMAT:
             raise RasterError(f"{folder} is of the format {header.get('format')!r}; this version reads {FORMAT!r}.")
         reasons_file, seen_file = folder / "nodata.npy", folder / OBSERVATIONS_FILE
-        return cls(
-            load_npy(folder / "codes.npy"),
-            load_npy(folder / "scales.npy"),
-            Grid.from_json(header["grid"]),
-            Provenance.from_json(header["provenance"]),
-            load_npy(reasons_file) if not is_missing(reasons_file) else None,
-            load_npy(seen_file) if not is_missing(seen_file) else None,
-        )
+        codes, scales = load_npy(folder / "codes.npy"), load_npy(folder / "scales.npy")
+        reasons = load_npy(reasons_file) if not is_missing(reasons_file) else None
+        seen = load_npy(seen_file) if not is_missing(seen_file) else None
+        try:
+            grid, provenance = Grid.from_json(header["grid"]), Provenance.from_json(header["provenance"])
+            return cls(codes, scales, grid, provenance, reasons, seen)
+        except (RasterError, GridError) as error:
+            # Of what is in memory the sentence is told; only here is it known which of many folders it is.
+            raise type(error)(f"{folder}: {error}") from error
 
 
 def _above(module: str, name: str) -> Any:

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,3 +190,17 @@ def test_saving_where_a_file_stands_in_the_way(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ExportError):
         make().save(tmp_path / "file" / "r")
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_of_many_folders_the_one_that_is_wrong_is_named(tmp_path: Path, ours: bool) -> None:
+    folder = tmp_path / "tile-7"
+    make().save(folder)
+    if ours:
+        np.save(folder / "codes.npy", np.zeros((2, 2, 3), np.int8))
+        np.save(folder / "scales.npy", np.ones((2, 2), np.float32))
+    else:
+        header = json.loads((folder / "raster.json").read_text())
+        (folder / "raster.json").write_text(json.dumps(header | {"provenance": 3}))
+    with pytest.raises(RasterError, match="tile-7: The"):
+        EmbeddingRaster.open(folder)

@@ -175,6 +175,17 @@ def _join_bbox(argv: Sequence[str]) -> list[str]:
     return joined
 
 
+def _dashed_name(parser: Parser, argv: Sequence[str]) -> str:
+    """What to write for a file whose name begins with a dash, where a word looks like one: argparse takes it for an option."""
+    options = {text for each in (parser, *leaves(parser)) for action in each._actions for text in action.option_strings}
+    for word in argv:
+        if not word.startswith("-") or word.strip("-") == "" or word.partition("=")[0] in options:
+            continue
+        if os.path.lexists(word) or re.fullmatch(r"-[^=]*\.[A-Za-z][A-Za-z0-9]*", word):
+            return f" A file whose name begins with a dash is given as ./{word}."
+    return ""
+
+
 def _require_known(parser: Parser, argv: Sequence[str]) -> None:
     """Refuse misspelt options before argparse complains of what they were to give."""
     options = [text for each in (parser, *leaves(parser)) for action in each._actions for text in action.option_strings]
@@ -229,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _require_known(parser, argv[1:])
         args = parser.parse_args(_join_bbox(argv[1:]))
     except _UsageError as error:
-        return _failed(name, "UsageError", str(error), BAD_INPUT, as_json)
+        return _failed(name, "UsageError", f"{error}{_dashed_name(parser, argv[1:])}", BAD_INPUT, as_json)
     except KeyboardInterrupt:
         return _failed(name, "KeyboardInterrupt", "Stopped before it began.", STOPPED, as_json)
     with talking("none" if args.quiet else args.progress, args.verbose):

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import glob
 import os
 import re
 import secrets
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tessera_core.errors import InputError
+from tessera_core.errors import ExportError, InputError
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def check_paths(declared: Mapping[str, Declared], args: argparse.Namespace, *, o
     Raises:
         InputError: an input is missing or cannot be read; an output cannot be written there, is of another kind, is an input or
             another output, or would replace a file that is not ours.
+        ExportError: the disk of an output is full.
     """
     roles = {}
     for name, role in declared.items():
@@ -281,6 +284,13 @@ def _folds_case(place: Path, option: str) -> bool:
         folds = probe.with_name(probe.name.swapcase()).exists()
         probe.unlink()
     except OSError as error:
+        with suppress(OSError):
+            # A full disk still takes the name: nothing of it stays behind.
+            probe.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ExportError(
+                f"The disk is full: {place} takes nothing more ({option}). Free some space and try again."
+            ) from error
         raise InputError(
             f"{option} cannot be written: {place} does not take new files ({error.strerror or error}). Choose another place."
         ) from error

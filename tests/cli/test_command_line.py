@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -186,6 +187,36 @@ def test_a_folder_that_takes_no_files_is_told_before_the_work(place: Path, capsy
     assert (code, "does not take new files" in str(result)) == (2, True)
 
 
+def test_a_full_disk_is_told_before_the_work_and_nothing_stays_on_it(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    (place / "full").mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        code, result, _ = said(capsys, *MAP, "--out", "full/m.tif")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (code, "The disk is full" in str(result)) == (1, True)
+    assert not list((place / "full").iterdir())
+
+
+def test_ctrl_c_while_the_modules_are_read_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tessera_core.__main__ import run
+
+    def pressed(name: str) -> None:
+        raise KeyboardInterrupt
+
+    stopped = ModuleType("tessera_core.cli")
+    vars(stopped)["__getattr__"] = pressed
+    monkeypatch.setitem(sys.modules, "tessera_core.cli", stopped)
+    assert run() == 130
+    assert capsys.readouterr().err == "tessera: Stopped before it began.\n"
+
+
 def test_every_path_of_every_command_is_declared() -> None:
     paths = {"FILE", "DIR", "PATH", "FOLDER", "CSV", "NAME|FILE", "TILE", "DPIXELS", "CONFIG.toml", "OUT"}
     # The state of a bench is read and written on purpose; what info and app open is theirs to judge.
@@ -261,6 +292,8 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
     [
         ("mpa", "Did you mean map"),
         ("map --lables x", "Did you mean --labels"),
+        ("info -dash.csv", "is given as ./-dash.csv"),
+        ("map e/2023 --labels -dash.csv --out x.tif", "is given as ./-dash.csv"),
         ("map e/2023 --labels labels.tif --out x.tif --head forrest", "Did you mean forest"),
         ("map e/2O23 --labels labels.tif --out x.tif", "did you mean 2023"),
         ("generate e --weights studio-nao --out o", "did you mean studio-nano"),

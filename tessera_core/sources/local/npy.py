@@ -192,7 +192,10 @@ def open_npy(
             f"{piece.codes.name} and {piece.scales.name} do not belong together: the codes cover {shape[0]} x {shape[1]} "
             f"pixels, the scales have the shape {scales.shape}."
         )
-    return EmbeddingRaster(array, scales, grid, provenance)
+    try:
+        return EmbeddingRaster(array, scales, grid, provenance)
+    except RasterError as error:
+        raise RasterError(f"{piece.codes}: {error}") from error
 
 
 def _requantised(codes: NDArray, scales: NDArray, window: Window) -> Codes:
