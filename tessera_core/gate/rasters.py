@@ -63,6 +63,8 @@ def open_raster(
     with rasterio.Env(**LOCAL_OPTIONS, **(options or {})):
         try:
             dataset = rasterio.open(place, driver="GTiff")
+        except UnicodeEncodeError as cause:
+            raise error(f"{path.name} has a name or a folder that is not UTF-8; rename it to open it.") from cause
         except raster_errors(ValueError) as cause:
             raise error(f"{path.name} cannot be read as a GeoTIFF: {first_line(cause)}.") from cause
         with dataset:

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from tests.browser.studio import Studio, clicked
 from tests.factories import landscape
@@ -44,19 +45,27 @@ def test_loaded_embeddings_are_listed_and_deleted_without_harm_to_the_project(
     studio.button("Start labelling").wait_for()
 
 
+def _message(frame: str | bytes) -> BackMsg:
+    """What the browser says to the server; a frame of text holds none."""
+    return BackMsg.FromString(frame) if isinstance(frame, bytes) else BackMsg()
+
+
 def test_a_pack_goes_out_and_comes_in(studio: Studio, server: AppServer, tmp_path: Path) -> None:
     page = studio.page
     landscape(48).save(tmp_path / "fields")
+    asked: list[BackMsg] = []
+    page.on("websocket", lambda line: line.on("framesent", lambda frame: asked.append(_message(frame))))
     studio.open()
     page.get_by_role("textbox", name="Folder or file").fill(str(tmp_path / "fields"))
     studio.button("Look inside").click()
     studio.button("Open it").click()
     studio.button("Start labelling").wait_for()
+    asked.clear()
     studio.go("Data")
     box, option = page.get_by_test_id("stMultiSelect").locator("input"), page.get_by_role("option", name="fields")
 
     def listed() -> bool:
-        # A list that the page's next run has closed is opened again.
+        # A list closes when what it lies on is scrolled.
         if option.count() == 0 and box.get_attribute("aria-expanded") != "true":
             box.click()
         return bool(option.count())
@@ -65,6 +74,10 @@ def test_a_pack_goes_out_and_comes_in(studio: Studio, server: AppServer, tmp_pat
         studio.until(listed, "the list has no project")
         return clicked(option)
 
+    studio.until(listed, "the list has no project")
+    # What the page mounts asks for no run: the link was all. Parts that look again by themselves do.
+    runs = [one for one in asked if one.HasField("rerun_script") and not one.rerun_script.is_auto_rerun]
+    assert len(runs) == 1, runs
     studio.until(chosen, "no project is chosen")
     page.keyboard.press("Escape")
     studio.button("Make the pack").click()

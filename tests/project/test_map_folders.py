@@ -260,6 +260,7 @@ def test_a_name_that_is_no_text_is_shown_as_one(folder: Path) -> None:
     maps = open_maps(folder)
     shown = [tile.name for tile in maps.tiles] + [text for one in maps.failed for text in one]
     assert {"caf\ufffd", "caf\ufffd (2)"} <= set(shown)
+    assert "caf\ufffd.tif has a name or a folder that is not UTF-8; rename it to open it." in shown
     assert "\n".join(shown).encode()
 
 
