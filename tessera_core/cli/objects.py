@@ -7,7 +7,6 @@ into a folder of the cache, which is sent when the command has ended. So any com
 from __future__ import annotations
 
 import argparse
-import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.paths import Declared, Input, Output
 from tessera_core.cli.shares import scheduler_of
-from tessera_core.errors import InputError, TesseraError
+from tessera_core.errors import InputError
 
 if TYPE_CHECKING:
     from tessera_core.sources.remote.addresses import Address
     from tessera_core.sources.remote.mirrors import Mirrors
 
-_log = logging.getLogger(__name__)
 _SCHEMES = ("s3://", "gs://", "https://", "http://")
 
 
@@ -124,12 +122,9 @@ class Stores:
 
     def send_done(self) -> None:
         """Of a command that failed, send what it had done: other shares and later runs on other machines know it by that."""
-        if self._folders:
-            try:
-                self.send_folders()
-            except TesseraError:
-                # Why the command failed is what a person has to know.
-                _log.info("What was done could not be sent:", exc_info=True)
+        from tessera_core.cli.console import ConsoleProgress
+
+        self.mirrors().send_done(ConsoleProgress("send"))
 
     @property
     def any(self) -> bool:

@@ -16,6 +16,7 @@ from tessera_core import cluster
 from tessera_core._utils import spread
 from tessera_core.cli import main
 from tessera_core.cluster import Engine
+from tessera_core.errors import InputError
 from tessera_core.sources.remote import mirrors, objects
 from tests.factories import labelled_tiles, make_tile
 from tests.sources.object_store import Bucket, ObjectServer
@@ -120,6 +121,22 @@ def test_a_worker_that_may_not_read_says_so_in_the_commands_words(
         bucket.refuse = 403
         with pytest.raises(Exception, match="s3://maps/k may not be read"):
             pool.submit(sized, address.folder / "a.json").result()
+
+
+def test_of_a_task_that_fails_what_was_done_is_sent(bucket: Bucket, tmp_path: Path) -> None:
+    address = mirrors.Address.parse("s3://maps/out")
+    known = mirrors.Mirrors(written=((address, ()),))
+    with known.executor(lambda workers: Elsewhere(tmp_path / "away"))(1) as pool:
+        for error, name in ((InputError("This tile is broken."), "a.failed"), (ValueError("odd"), "b.tif")):
+            with pytest.raises(type(error), match=str(error)):
+                pool.submit(failing, address.folder / name, error).result()
+    assert sorted(bucket.objects) == ["out/a.failed", "out/b.tif"]
+
+
+def failing(file: Path, error: Exception) -> None:
+    """Does some of its work."""
+    file.write_bytes(b"done")
+    raise error
 
 
 def sized(file: Path) -> str:

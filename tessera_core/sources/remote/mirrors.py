@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import logging
 import pickle
 import secrets
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from tessera_core.sources.remote import objects
 from tessera_core.sources.remote.addresses import Address
 from tessera_core.types import Progress
 
+_log = logging.getLogger(__name__)
 # By which a cache is known: two processes that find the same have the same folders.
 _TOKEN = ".cache-of"
 _ERRORS: tuple[type[TesseraError], ...] = (InputError, AcquisitionError, ExportError)
@@ -63,6 +65,14 @@ class Mirrors:
             objects.send(
                 folder, address, [name for name in files if not objects.is_hidden(name, meets)], progress=progress
             )
+
+    def send_done(self, progress: Progress | None = None) -> None:
+        """Of work that failed, send what it had done: other shares and later runs on other machines know it by that."""
+        try:
+            self.send(progress)
+        except TesseraError:
+            # Why the work failed is what a person has to know.
+            _log.info("What was done could not be sent:", exc_info=True)
 
     def came(self) -> bool:
         """Take in what others have brought into these folders, meanwhile; whether there was anything.
@@ -139,8 +149,13 @@ def _there(task: bytes, mirrors: Mirrors, token: str) -> tuple[bytes, str]:
     try:
         if away:
             mirrors.fetch()
-        fn, args, kwargs = pickle.loads(task)
-        found = fn(*args, **kwargs)
+        try:
+            fn, args, kwargs = pickle.loads(task)
+            found = fn(*args, **kwargs)
+        except BaseException:
+            if away:
+                mirrors.send_done()
+            raise
         if away:
             mirrors.send()
     except TesseraError as error:
