@@ -95,6 +95,27 @@ def test_what_was_made_here_and_not_sent_yet_is_not_fetched_over(store: Any) -> 
     assert (folder / "t.tif").read_bytes() == b"by others"
 
 
+def test_what_the_store_has_no_more_is_not_read_as_input(store: Any) -> None:
+    for name in ("a/t.npy", "u.tif", "fields.shp", "fields.dbf"):
+        obstore.put(store, f"kenya/2024/{name}", b"old")
+    folder = fetch(HERE)
+    file = fetch(Address.parse("s3://maps/kenya/2024/fields.shp"))
+    (folder / "new.tif").write_bytes(b"not sent yet")
+    (folder / "u.tif").write_bytes(b"made anew")
+    obstore.delete(store, ["kenya/2024/a/t.npy", "kenya/2024/u.tif", "kenya/2024/fields.dbf"])
+    fetch(HERE)
+    fetch(Address.parse("s3://maps/kenya/2024/fields.shp"))
+    here = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert here == {"new.tif", "u.tif", "fields.shp", objects.INDEX}
+    assert [path.name for path in file.parent.glob("fields*")] == ["fields.shp"]
+    # What others sent since the list was made stays.
+    real, lists = objects._listed, iter([{}])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "_listed", lambda *args: next(lists, None) or real(*args))
+        fetch(HERE, may_be_empty=True)
+    assert (folder / "fields.shp").is_file()
+
+
 def test_a_file_comes_with_those_of_its_name(store: Any) -> None:
     for name in ("fields.shp", "fields.dbf", "fields.shp.xml", "fields2.dbf", "other/fields.prj"):
         obstore.put(store, f"labels/{name}", name.encode())

@@ -91,7 +91,8 @@ def fetch(
     if own in found:
         stem = str(PurePosixPath(own).parent / PurePosixPath(own).stem).removeprefix("./")
         wanted = {key: facts for key, facts in found.items() if key.partition(stem)[2].startswith(".")}
-        _bring(store, address, wanted, {key: PurePosixPath(key).name for key in wanted}, target.parent, progress)
+        above = own[: -len(PurePosixPath(own).name)]
+        _bring(store, address, wanted, above, target.parent, progress)
         return target
     below = f"{own}/" if own else ""
     meets = tuple(meets)
@@ -103,12 +104,11 @@ def fetch(
     if not wanted and not may_be_empty:
         raise InputError(f"There is nothing at {address}; check the bucket and the path.")
     target.mkdir(parents=True, exist_ok=True)
-    names = {key: key.removeprefix(below) for key in wanted}
-    if odd := next((name for name in names.values() if not _stays_inside(name)), None):
+    if odd := next((name for key in wanted if not _stays_inside(name := key.removeprefix(below))), None):
         raise InputError(
             f"{address} holds an object called {odd!r}, which leads out of its folder and cannot be a file; rename or remove it."
         )
-    _bring(store, address, wanted, names, target, progress, outlines=outlines)
+    _bring(store, address, wanted, below, target, progress, outlines=outlines)
     return target
 
 
@@ -317,13 +317,17 @@ def _bring(
     store: Any,
     address: Address,
     wanted: Mapping[str, Mapping[str, Any]],
-    names: Mapping[str, str],
+    below: str,
     folder: Path,
     progress: Progress | None,
     *,
     outlines: bool = False,
 ) -> None:
-    """Fetch objects into a folder, those that are not there as they are."""
+    """Fetch objects into a folder, those that are not there as they are, under their names below ``below``.
+
+    What was fetched or sent before and is in the store no more goes from the folder as well: readers would take it for input.
+    """
+    names = {key: key.removeprefix(below) for key in wanted}
     folder.mkdir(parents=True, exist_ok=True)
     # Two shares on one machine would each think that what the other has just brought is missing.
     with alone(folder / _LOCK, passing=True):
@@ -349,6 +353,17 @@ def _bring(
                     _mark(target).unlink(missing_ok=True)
             return key
 
+        left = sorted(set(index.known) - set(names.values()))
+        left = [name for name in left if not index.changed(name)]
+        # Another share may have sent it since the list was made, and hidden folders are not always asked for.
+        found = _listed(store, address) if left else {}
+        for name in left:
+            if below + name not in found:
+                (folder / name).unlink(missing_ok=True)
+                _mark(folder / name).unlink(missing_ok=True)
+                del index.known[name]
+        if left:
+            index.write()
         todo = [key for key in wanted if missing(key)]
         try:
             with ThreadPoolExecutor(AT_A_TIME) as pool:
