@@ -19,12 +19,14 @@ from tessera_core.errors import (
     LabelError,
     MixedDatasetsError,
     ProjectError,
+    RasterError,
     TesseraError,
 )
+from tessera_core.export.geotiff import sidecars
 from tessera_core.labels.model import LabelClass
 from tessera_core.project.classify import head_choice
 from tessera_core.project.folders import safe_name
-from tessera_core.project.map_notes import vouched, write_class_note
+from tessera_core.project.map_notes import CLASSES, find_notes, read_note, vouched, write_class_note
 from tessera_core.project.maps import MappedClasses, map_classes_with
 from tessera_core.project.places import Place
 from tessera_core.project.project import Project
@@ -99,7 +101,8 @@ class PlaceMaps:
         The folder is one of maps made tile by tile: :func:`tessera_core.project.map_folders.open_maps` reads it.
 
         Args:
-            folder: made if it is not there; maps of this program in it are replaced.
+            folder: made if it is not there; what was written here before is replaced, also the maps of places that are no longer
+                among these, which would be counted with them.
             confidence: whether it is written as well.
 
         Raises:
@@ -117,7 +120,9 @@ class PlaceMaps:
         targets = [folder / f"{stem}{ending}.tif" for stem in stems for ending in endings]
         notes = [folder / f"{stem}.json" for stem in stems]
         known = {file: size for stem in stems for file, size in vouched(folder, stem).items()}
-        require_ours(*targets, *notes, *virtual_files(folder, tiles, "map", endings), vouched=known)
+        virtual = virtual_files(folder, tiles, "map", endings)
+        require_ours(*targets, *notes, *virtual, vouched=known)
+        _remove_earlier(folder, {file.name for file in targets}, {file.name for file in notes}, virtual)
         files: list[Path] = []
         for stem, note, one in zip(stems, notes, self.maps, strict=True):
             # The note of an earlier map goes first: it would vouch for this one if we were killed before our own.
@@ -225,6 +230,47 @@ def _opened(folder: Path) -> tuple[Project, int | None, EmbeddingRaster]:
     project = Project.open(folder)
     year = label_year(project)
     return project, year, open_embeddings(project.embeddings_path(year), year=year)
+
+
+def _remove_earlier(folder: Path, maps: set[str], notes: set[str], virtual: Sequence[Path]) -> None:
+    """Remove what :meth:`PlaceMaps.write` left in a folder and does not write again; maps made tile by tile stay.
+
+    Raises:
+        ExportError: a file cannot be removed.
+    """
+    gone: list[Path] = []
+    tiles = False
+    for note in find_notes(folder):
+        try:
+            found = read_note(note)
+        except RasterError:
+            continue
+        if found is None:
+            continue
+        if found[0] != CLASSES or found[1].get("made_of") is not None:
+            tiles = True
+            continue
+        # The note first: without it a map counts nowhere, also where we are killed before the rest.
+        gone += [] if note.name in notes else [note]
+        gone += [file for file in _maps_of(folder, note.stem) if file.name not in maps]
+    if not tiles:
+        gone += [file for file in sorted(folder.glob("map_*.vrt")) if file not in virtual]
+    for file in gone:
+        try:
+            require_ours(file)
+        except InputError:
+            # Another program's by now.
+            continue
+        try:
+            for each in (file, *(sidecars(file) if file.suffix == ".tif" else ())):
+                each.unlink(missing_ok=True)
+        except OSError as error:
+            raise ExportError(f"Cannot remove {file} of an earlier map: {error.strerror or error}.") from error
+
+
+def _maps_of(folder: Path, stem: str) -> list[Path]:
+    found = (folder / f"{stem}{ending}.tif" for ending in ("", _CONFIDENCE))
+    return [file for file in found if file.exists()]
 
 
 def _stems(names: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ import rasterio
 
 from tessera_core.cli import main
 from tessera_core.errors import InputError, MixedDatasetsError
+from tessera_core.export.geotiff import sidecars
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.schema import adopt, parse_tree
@@ -132,6 +133,28 @@ def test_the_command_lists_scores_and_writes_what_the_function_makes(
     before = {file.name: file.read_bytes() for file in (tmp_path / "maps").iterdir()}
     made.write(tmp_path / "maps", confidence=True)
     assert before == {file.name: file.read_bytes() for file in (tmp_path / "maps").iterdir()}
+
+
+def test_written_with_fewer_places_the_folder_holds_no_more_than_these(made: PlaceMaps, tmp_path: Path) -> None:
+    made.write(tmp_path, confidence=True)
+    # What other programs put there stays, and so does the map of a tile that another command made.
+    note = json.loads((tmp_path / "Fen.json").read_text())
+    other = tmp_path / "map_other.vrt"
+    other.write_bytes(b"<VRTDataset/>")
+    (tmp_path / "Fen_confidence.tif").write_bytes(b"not ours any more")
+    fewer = replace(made, maps=made.maps[:1])
+    written = fewer.write(tmp_path)
+    left = {"Fen_confidence.tif", "Fen_confidence.qml", other.name}
+    sides = {side.name for file in written for side in sidecars(file)}
+    assert {file.name for file in tmp_path.iterdir()} == {file.name for file in written} | left | sides
+    assert {i: area.pixels for i, area in open_maps(tmp_path).areas().items() if area.pixels} == {
+        i: pixels for i, (pixels, _) in fewer.areas().items() if pixels
+    }
+    (tmp_path / "tile.json").write_text(json.dumps(note | {"made_of": "ab"}))
+    (tmp_path / "tile.tif").write_bytes(next(tmp_path.glob("Ems.tif")).read_bytes())
+    replace(made, maps=made.maps[1:2]).write(tmp_path)
+    assert not (tmp_path / "Ems.tif").exists()
+    assert {"tile.json", "tile.tif"} <= {file.name for file in tmp_path.iterdir()}
 
 
 def test_a_file_of_another_program_in_the_place_of_a_note_stays(made: PlaceMaps, tmp_path: Path) -> None:
