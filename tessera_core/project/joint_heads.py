@@ -7,6 +7,7 @@ is taught further where the first regions are no longer at hand, and how well it
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 # Rows between places: more than any square that is held out as one.
 _APART = 1 << 20
+# Share of a label's pixels from which on a label of another year is on the same ground; of large ones only a draw is kept.
+_COMMON = 0.05
 # As the years of one project are told apart, see ``teaching.place_name``; and as places of one name.
 _YEAR = re.compile(r"( \d{4})?( \(\d+\))?$")
 _ARRAYS = ("codes", "scales", "y", "groups", "rows", "cols", "place")
@@ -236,7 +239,7 @@ class PlaceScore:
         unknown: class -> labels that no other place has a label of; they cannot be right and are not judged.
         suggested: labels where the app suggested to label, which lie where a map is in doubt.
         left_out: whether these were not judged.
-        repeated: labels that taught it all the same, as another year sees them; they flatter the score.
+        repeated: of those judged, labels that taught it all the same, as another year sees them; they flatter the score.
     """
 
     place: str
@@ -319,8 +322,8 @@ def score_places(
             continue
         head = unfitted(choice, seed)
         found = features.fit_predict(head, train, taught.y[train].astype(np.int64), test, taught.groups[train])
-        score = _place_score(place, taught, test, np.asarray(found), unknown)
-        scores.append(replace(score, repeated=_repeated(place, _footprints(taught, test), taught, number)))
+        score, judged = _place_score(place, taught, test, np.asarray(found), unknown)
+        scores.append(replace(score, repeated=_repeated(taught._at(judged), place, taught, number)))
     return scores
 
 
@@ -347,35 +350,38 @@ def score_elsewhere(saved: SavedHead, taught: Taught) -> PlaceScore:
         return PlaceScore(place, None, None, 0, unknown)
     proba = CodeFeatures(taught.codes, taught.scales).proba(head, test)
     found = head.classes_[proba.argmax(1)]
-    score = _place_score(place, replace(taught, y=own.astype(np.uint8)), test, found, unknown)
+    score, judged = _place_score(place, replace(taught, y=own.astype(np.uint8)), test, found, unknown)
     if not saved.taught:
         return score
-    return replace(score, repeated=_repeated(place, _footprints(taught, test), taught_of(saved, place)))
+    return replace(score, repeated=_repeated(taught._at(judged), place, taught_of(saved, place)))
 
 
-def _repeated(place: str, labels: set[bytes], taught: Taught, but: int = -1) -> int:
-    """How many labels of a place are among those of its other years; its own number is ``but``."""
+def _repeated(judged: Taught, place: str, taught: Taught, but: int = -1) -> int:
+    """How many of the judged labels of a place taught it in another of its years, where its own number is ``but``.
+
+    They are known by their ground and class, for the pixels of a label with data, or drawn from too many, differ by year.
+    """
     years = [k for k, name in enumerate(taught.places) if k != but and _YEAR.sub("", name) == _YEAR.sub("", place)]
-    return len(labels & _footprints(taught, np.flatnonzero(np.isin(taught.place, years))))
+    known = _ground(taught._at(np.flatnonzero(np.isin(taught.place, years))))
+    if not len(known) or not len(judged.y):
+        return 0
+    _, label = np.unique(judged.groups, return_inverse=True)
+    shared = np.bincount(label, np.isin(_ground(judged), known)) / np.bincount(label)
+    return int((shared >= _COMMON).sum())
 
 
-def _footprints(taught: Taught, index: NDArray[np.intp]) -> set[bytes]:
-    """What tells a label again in another year: its class and all its pixels."""
-    if not len(index):
-        return set()
-    order = index[np.lexsort((taught.cols[index], taught.rows[index], taught.groups[index]))]
-    cells = np.stack([taught.rows[order], taught.cols[order]], axis=1)
-    starts = np.flatnonzero(np.diff(taught.groups[order], prepend=-1))
-    ends = np.append(starts[1:], len(order))
-    return {
-        taught.names.get(int(taught.y[order[start]]), "").encode() + cells[start:end].tobytes()
-        for start, end in zip(starts, ends, strict=True)
-    }
+def _ground(taught: Taught) -> NDArray[np.void]:
+    """Class, row and column of each pixel (n,), one thing to compare; classes by name, for their numbers may differ."""
+    ids = {k: zlib.crc32(name.encode()) for k, name in taught.names.items()}
+    kinds = np.array([ids.get(int(k), -1) for k in taught.y], np.int64)
+    cells = np.ascontiguousarray(np.stack([kinds, taught.rows, taught.cols], axis=1), np.int64)
+    return cells.view(np.dtype((np.void, cells.dtype.itemsize * 3)))[:, 0]
 
 
 def _place_score(
     place: str, taught: Taught, test: NDArray[np.intp], found: NDArray[Any], unknown: dict[str, int]
-) -> PlaceScore:
+) -> tuple[PlaceScore, NDArray[np.intp]]:
+    """The score, and which pixels were judged."""
     chosen = np.zeros(len(test), bool) if taught.suggested is None else taught.suggested[test]
     suggested, left_out = len(np.unique(taught.groups[test][chosen])), False
     if suggested and judge_alone(taught.groups[test], taught.y[test], chosen):
@@ -383,7 +389,7 @@ def _place_score(
     _, label = np.unique(taught.groups[test], return_inverse=True)
     right = np.bincount(label, found == taught.y[test]) / np.bincount(label)
     share = float(right.mean())
-    return PlaceScore(place, share, wilson(share, len(right)), len(right), unknown, suggested, left_out)
+    return PlaceScore(place, share, wilson(share, len(right)), len(right), unknown, suggested, left_out), test
 
 
 def _labels_of(taught: Taught, index: NDArray[np.intp]) -> dict[str, int]:

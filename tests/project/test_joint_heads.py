@@ -113,6 +113,16 @@ def test_labels_that_taught_it_in_another_year_are_told(three, tmp_path):
     assert (score.repeated, score.labels) == (15, 15)
     told = "15 of these labels teach it as another year sees them, so at new places it is likely right less often."
     assert told in score.sentences()
+    # Where a pixel of a label has no data in one of the years, it is the same label.
+    first = np.unique(now.groups, return_index=True)[1]
+    holes = now._at(np.setdiff1d(np.arange(len(now.y)), first))
+    assert len(np.unique(holes.groups)) == 15
+    assert score_places(join_taught([before, holes]), HeadChoice("ridge"))[1].repeated == 15
+    # Of labels that the app suggested and that are not judged, none is counted among those judged.
+    chosen = replace(now, suggested=now.groups % 5 == 1)
+    score = score_places(join_taught([before, chosen]), HeadChoice("ridge"))[1]
+    assert score.left_out
+    assert score.repeated == score.labels < 15
     # Another place has labels at the same pixels of its own grid.
     assert not any(one.repeated for one in score_places(join_taught([before, essex]), HeadChoice("ridge")))
 
