@@ -311,12 +311,14 @@ def read_review(path: str | Path) -> Reviewed:
     outlines: list[Any] = []
     lines = _once(read.features, columns)
     for feature, given in lines:
-        said = "keep" if given in KEEP else "reject" if given in REJECT else ""
-        if not said:
+        verdicts = {_verdict(word) for word in given} - {""}
+        if len(verdicts) != 1:
             counts["open"] += 1
             if given:
-                unclear[given] += 1
+                unclear[" / ".join(given)] += 1
             continue
+        unclear.update(word for word in given if not _verdict(word))
+        said = verdicts.pop()
         counts[said] += 1
         name = feature.properties.get(columns["now" if said == "keep" else "was"])
         rows.append([str(name), said, f"monitoring: {said}"])
@@ -329,24 +331,26 @@ def read_review(path: str | Path) -> Reviewed:
     return Reviewed(counts["keep"], counts["reject"], counts["open"], dict(unclear), table, repeated)
 
 
-def _once(features: Sequence[Feature], columns: Mapping[str, str]) -> list[tuple[Feature, str]]:
-    """Each place once, with what stands in its column verdict.
+def _once(features: Sequence[Feature], columns: Mapping[str, str]) -> list[tuple[Feature, list[str]]]:
+    """Each place once, with the different words that stand in its column verdict.
 
     GeoPandas adds a layer to a GeoPackage rather than replacing that of another name, so that a list comes back with every
-    place twice. Of lines with the same number, classes and outline the last that says anything counts; where two say
-    different things, neither does.
+    place twice. Lines with the same number, classes and outline are of one place; where their verdicts differ, none counts.
     """
-    found: dict[object, tuple[Feature, str]] = {}
+    found: dict[object, tuple[Feature, list[str]]] = {}
     for number, feature in enumerate(features):
         given = str(feature.properties.get(columns["verdict"]) or "").strip().casefold()
         key: object = number
         if "id" in columns and feature.geometry is not None:
             key = (*(str(feature.properties.get(columns[name])) for name in ("id", "was", "now")), feature.geometry.wkb)
-        before = found[key][1] if key in found else ""
-        if before and given and before != given:
-            given = f"{before} / {given}"
-        found[key] = (feature, given or before)
+        before = found[key][1] if key in found else []
+        found[key] = (feature, before if not given or given in before else [*before, given])
     return list(found.values())
+
+
+def _verdict(given: str) -> str:
+    """What a word of the column means, ``keep`` or ``reject``; empty where it means neither."""
+    return "keep" if given in KEEP else "reject" if given in REJECT else ""
 
 
 def _frame(crs: str | None) -> Grid:

@@ -137,6 +137,13 @@ def test_a_place_that_stands_twice_in_the_file_counts_once_with_its_verdict(tmp_
     assert read.unclear == {"keep / reject": 1}
     assert len(read.labels.rows) == 2
     assert any("in another layer of the file: 4." in sentence for sentence in read.sentences())
+    # Two words of one meaning agree; a verdict counts beside a word that is none, which is told.
+    pairs = [("keep", "yes"), ("maybe", "keep"), ("no", "?"), ("later", "perhaps"), ("y", "n")]
+    both = [line(number, pair[layer]) for layer in (0, 1) for number, pair in enumerate(pairs)]
+    (tmp_path / "n.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [*both, line(4, "y")]}))
+    read = read_review(tmp_path / "n.geojson")
+    assert (read.kept, read.rejected, read.open, read.repeated) == (2, 1, 2, 6)
+    assert read.unclear == {"maybe": 1, "?": 1, "later / perhaps": 1, "y / n": 1}
 
 
 def test_another_table_is_no_list(tmp_path):
