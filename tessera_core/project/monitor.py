@@ -33,6 +33,8 @@ RATE = 0.05
 SMALLEST = 4
 KEEP = ("keep", "k", "yes", "y", "true", "1", "kept")
 REJECT = ("reject", "r", "no", "n", "false", "0", "rejected")
+# Note of the labels of places of a list that are new.
+LISTED_KEPT = "monitoring: keep"
 
 
 @dataclass(frozen=True)
@@ -321,7 +323,7 @@ def read_review(path: str | Path) -> Reviewed:
         said = verdicts.pop()
         counts[said] += 1
         name = feature.properties.get(columns["now" if said == "keep" else "was"])
-        rows.append([str(name), said, f"monitoring: {said}"])
+        rows.append([str(name), said, LISTED_KEPT if said == "keep" else "monitoring: reject"])
         outlines.append(feature.geometry)
     shapes = np.empty(len(outlines), object)
     shapes[:] = outlines

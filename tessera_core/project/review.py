@@ -8,6 +8,7 @@ become labels of the later year: the new class where it was kept, the former whe
 from __future__ import annotations
 
 import hashlib
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -28,14 +29,16 @@ from tessera_core.gate import parse_json
 from tessera_core.grid import Grid
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.model import SUGGESTION, Label, LabelClass
-from tessera_core.project.monitor import NewPlace, NewPlaces, outlines_of
+from tessera_core.project.monitor import LISTED_KEPT, NewPlace, NewPlaces, outlines_of
 from tessera_core.project.project import Project
 
 FORMAT = "tessera-review/1"
 KEEP, REJECT = "keep", "reject"
 VERDICTS = (KEEP, REJECT)
-# Share of the ground of two places together from which on they are one, looked at again.
+# Two places are one, looked at again, where they share more than this of their ground together: then each has one at most.
 _SAME = 0.5
+# What labels made of verdicts say of themselves: here, with the year; and where they come from a list (see ``monitor``).
+_KEPT = re.compile(r"new in (\d{4}): kept")
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,8 @@ def load(project: Project, years: tuple[int, int]) -> Review | None:
         known = {place.number for place in places}
         said = {int(k): str(v) for k, v in data["verdicts"].items() if int(k) in known and v in VERDICTS}
         names = {int(k): str(v) for k, v in data["names"].items()}
-        kept = Grid(str(data["crs"]), grid.transform.__class__(*data["transform"]), numbers.shape)
+        crs = None if data["crs"] in (None, "None") else str(data["crs"])
+        kept = Grid(crs, grid.transform.__class__(*data["transform"]), numbers.shape)
         earlier = {int(k): str(v) for k, v in data.get("earlier", {}).items() if int(k) in known}
         return Review(
             years, str(data["head"]), places, numbers, kept, names, float(data["rate"]), int(data["left_out"]), stamp, said,
@@ -199,7 +203,7 @@ def _write(path: Path, made: Review) -> None:
         path,
         {
             "format": FORMAT, "stamp": made.stamp, "years": list(made.years), "head": made.head, "rate": made.rate,
-            "left_out": made.left_out, "crs": str(made.grid.crs), "transform": list(made.grid.transform)[:6],
+            "left_out": made.left_out, "crs": made.grid.crs, "transform": list(made.grid.transform)[:6],
             "names": {str(k): v for k, v in made.names.items()}, "places": [vars(place) for place in made.places],
             "verdicts": {str(k): v for k, v in made.verdicts.items()},
             "earlier": {str(k): v for k, v in made.earlier.items()},
@@ -217,8 +221,8 @@ def _called(review: Review, place: NewPlace) -> str:
 
 
 def _again(before: Review, now: Review) -> dict[int, NewPlace]:
-    """Number of a place of now -> the judged place of before that it is: of the same classes by name, on mostly the same ground."""
-    if before.numbers.shape != now.numbers.shape:
+    """Number of a place of now -> the judged place of before that it is: of the same classes, on mostly the same ground."""
+    if before.grid != now.grid:
         return {}
     judged = {place.number: place for place in before.places if place.number in before.verdicts}
     there = np.flatnonzero((before.numbers > 0) & (now.numbers > 0))
@@ -230,11 +234,19 @@ def _again(before: Review, now: Review) -> dict[int, NewPlace]:
     found = {}
     for (number, old), n in shared.items():
         place, then = places.get(number), judged.get(old)
-        if place is None or then is None or n < _SAME * (place.pixels + then.pixels - n):
+        if place is None or then is None or n <= _SAME * (place.pixels + then.pixels - n):
             continue
-        if [now.named(k) for k in (place.was, place.now)] == [before.named(k) for k in (then.was, then.now)]:
+        classes = zip((then.was, then.now), (place.was, place.now), strict=True)
+        if all(_same_class(before, now, old_id, new_id) for old_id, new_id in classes):
             found[number] = then
     return found
+
+
+def _same_class(before: Review, now: Review, old: int, new: int) -> bool:
+    """By name, for heads number their classes each in its way; or by the same head's number, where it was renamed meanwhile."""
+    was, called = before.named(old), now.named(new)
+    renamed = was not in now.names.values() and called not in before.names.values()
+    return was == called or (before.head == now.head and old == new and renamed)
 
 
 def give(project: Project, review: Review, number: int, verdict: str | None) -> Review:
@@ -311,10 +323,19 @@ def _note(year: int, said: str) -> str:
     return f"new in {year}: {'kept' if said == KEEP else 'rejected'}"
 
 
-def later_labels(project: Project, years: tuple[int, int]) -> frozenset[str]:
-    """Ids of the labels that say what is new in the later year, so that they are wrong in the earlier one."""
-    note = _note(years[1], KEEP)
-    return frozenset(label.id for label in project.log.labels if label.note == note)
+def later_labels(project: Project, year: int) -> frozenset[str]:
+    """Ids of the labels that say what is new after a year, so that they are wrong in it.
+
+    Labels of a list that somebody went through do not say their year; they are of that of all labels.
+    """
+    of = project.settings.label_year
+    listed = of is None or of > year
+
+    def later(note: str) -> bool:
+        kept = _KEPT.fullmatch(note)
+        return int(kept[1]) > year if kept else listed and note == LISTED_KEPT
+
+    return frozenset(label.id for label in project.log.labels if later(label.note))
 
 
 def _ring(ring: Any) -> tuple[tuple[float, float], ...]:

@@ -9,6 +9,7 @@ import pytest
 
 from tessera_core.errors import ProjectError
 from tessera_core.export.zone_table import write_zone_table
+from tessera_core.grid import Grid
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.project import review
 from tessera_core.project.monitor import NewPlace, NewPlaces, read_review
@@ -87,7 +88,9 @@ def test_a_place_found_again_with_another_outline_keeps_its_verdict_and_its_labe
     first = review.begin(project, found(*BOXES), "prototype")
     review.give(project, first, 1, "keep")
     review.add_labels(project, review.give(project, first, 2, "reject"))
-    there = review.later_labels(project, YEARS)
+    there = review.later_labels(project, 2023)
+    assert review.later_labels(project, 2022) == there
+    assert not review.later_labels(project, 2024)
     assert [label.note for label in project.log.labels if label.id in there] == ["new in 2024: kept"]
     # Another head numbers its classes anew, and draws the lines a little elsewhere; the third place is of other classes.
     again = found((2, 2, 6, 7), (10, 4, 12, 7), (10, 8, 12, 10))
@@ -104,6 +107,22 @@ def test_a_place_found_again_with_another_outline_keeps_its_verdict_and_its_labe
     # The same ground, said to be something else now, is another question.
     other = replace(again, names={1: "Wood", 2: "Water"})
     assert review.begin(project, other, "crops").verdicts == {}
+
+
+def test_halves_of_a_judged_place_and_another_grid_inherit_nothing_and_a_renamed_class_stays(project):
+    first = review.begin(project, found(BOXES[0], (10, 4, 12, 8)), "ridge")
+    review.give(project, first, 2, "keep")
+    renamed = replace(found(BOXES[0], (10, 4, 12, 8)), names={1: "Woodland", 2: "Field"})
+    assert review.begin(project, renamed, "ridge").verdicts == {2: "keep"}
+    shifted = GRID.transform @ GRID.transform.translation(1, 0)
+    assert review._again(review.load(project, YEARS), replace(first, grid=replace(GRID, transform=shifted))) == {}
+    halves = replace(found(BOXES[0], (10, 4, 12, 6), (10, 6, 12, 8)), names=renamed.names)
+    assert review.begin(project, halves, "ridge").verdicts == {}
+
+
+def test_a_review_of_a_region_that_lies_nowhere_on_earth_is_kept(project):
+    review.begin(project, replace(found(*BOXES), grid=Grid.local(SHAPE)), "ridge")
+    assert review.load(project, YEARS).grid.crs is None
 
 
 def test_verdicts_become_labels_of_the_later_year_once(project, tmp_path):
@@ -125,5 +144,12 @@ def test_verdicts_become_labels_of_the_later_year_once(project, tmp_path):
 
     read = read_review(write_zone_table(tmp_path / "list.gpkg", seen.table()))
     assert (read.kept, read.rejected, read.open) == (1, 1, 1)
+    # Its labels, which do not say their year, are of that of all labels.
+    of_list = Project.create(tmp_path / "listed", "Listed")
+    kept = next(label for label in log.labels if label.note == "new in 2024: kept")
+    of_list.log.import_labels(log.classes, [replace(kept, note=read.labels.rows[0][2])])
+    assert [len(review.later_labels(of_list, year)) for year in YEARS] == [1, 1]
+    of_list.update(label_year=2024)
+    assert [len(review.later_labels(of_list, year)) for year in YEARS] == [1, 0]
     seen = review.give(project, seen, 3, "keep")
     assert review.add_labels(project, seen) == 1

@@ -77,7 +77,7 @@ def _look(context: CompareContext, key: str) -> None:
         st.rerun()
     project = context.project
     before, now = context.scenes[context.first].raster, context.scenes[context.last].raster
-    later_ones = reviews.later_labels(project, (context.first, context.last))
+    later_ones = reviews.later_labels(project, context.first)
     teaching = [label for label in project.log.labels if label.kind != "erase" and label.id not in later_ones]
     labelled = len({label.class_id for label in teaching}) > 1
     given = given_heads.choose(context.key("new"), now.provenance, _OWN if labelled else "")
@@ -86,11 +86,10 @@ def _look(context: CompareContext, key: str) -> None:
     elif given and later_ones:
         st.caption(
             tn(
-                "{n} label says what is new in {last}; it does not teach {first}.",
-                "{n} labels say what is new in {last}; they do not teach {first}.",
+                "{n} label says what is new after {first}; it does not teach that year.",
+                "{n} labels say what is new after {first}; they do not teach that year.",
                 len(later_ones),
                 first=context.first,
-                last=context.last,
             )
         )
     left, right = st.columns(2, gap="medium")
