@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import RASTER, atomic_path, make_place, require_replaceable
+from tessera_core._utils.npy import new_npy
 from tessera_core.analysis.stacking import Stacked, stack, write_header
 from tessera_core.dpixels.seasons import BESIDE_KNOWN, seasonal_statistics, standardised
 from tessera_core.dpixels.tile import DPixelTile
@@ -158,8 +159,8 @@ def season_raster(
     step = max(1, BLOCK_PIXELS // width)
     any_data = False
     with atomic_path(Path(folder), directory=True, replaces=RASTER) as part:
-        codes = np.lib.format.open_memmap(part / "codes.npy", "w+", np.int8, (height, width, len(mean)))
-        scales = np.lib.format.open_memmap(part / "scales.npy", "w+", np.float32, (height, width))
+        codes = new_npy(part / "codes.npy", np.int8, (height, width, len(mean)))
+        scales = new_npy(part / "scales.npy", np.float32, (height, width))
         scales[:] = np.nan
         for start in range(0, height, step):
             if cancelled is not None and cancelled():

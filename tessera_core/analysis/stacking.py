@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import RASTER, FolderKind, atomic_path, require_replaceable
+from tessera_core._utils.npy import new_npy
 from tessera_core.analysis.pca import sample_valid
 from tessera_core.errors import Cancelled, InputError, RasterError
 from tessera_core.grid import Grid
@@ -187,8 +188,8 @@ def _write(
     cosines: list[NDArray[np.float32]] = []
     provenance = _provenance(first.provenance, second.provenance, weights)
     with atomic_path(folder, directory=True, replaces=RASTER) as part:
-        codes = np.lib.format.open_memmap(part / "codes.npy", "w+", np.int8, (height, width, dim))
-        scales = np.lib.format.open_memmap(part / "scales.npy", "w+", np.float32, (height, width))
+        codes = new_npy(part / "codes.npy", np.int8, (height, width, dim))
+        scales = new_npy(part / "scales.npy", np.float32, (height, width))
         for start in range(0, height, step):
             if cancelled is not None and cancelled():
                 raise Cancelled

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import FolderKind, atomic_path
 from tessera_core._utils.folders import folders_below
-from tessera_core._utils.npy import load_npy
+from tessera_core._utils.npy import load_npy, new_npy
 from tessera_core.errors import GridError, TileError
 from tessera_core.gate import is_missing, open_raster, raster_errors, read_json, told
 from tessera_core.grid import Grid
@@ -421,4 +421,4 @@ def _new(path: Path, dtype: type, shape: tuple[int, ...]) -> NDArray[Any]:
         empty: NDArray[Any] = np.zeros(shape, dtype)
         np.save(path, empty)
         return empty
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    return new_npy(path, dtype, shape)

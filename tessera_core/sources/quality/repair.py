@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path
+from tessera_core._utils.npy import new_npy
 from tessera_core.errors import Cancelled, InputError
 from tessera_core.observations import FILE as OBSERVATIONS_FILE
 from tessera_core.raster import FORMAT, EmbeddingRaster, NoData, dequantise, valid_scales
@@ -102,8 +103,8 @@ def correct_seams(
     slices = list(raster.row_slices())
     stamp = replace(raster.provenance, checksum="").with_details(levelled_tiles=sorted(offsets))
     with atomic_path(target, directory=True) as part:
-        codes = np.lib.format.open_memmap(part / "codes.npy", "w+", np.int8, raster.codes.shape)
-        scales = np.lib.format.open_memmap(part / "scales.npy", "w+", np.float32, raster.scales.shape)
+        codes = new_npy(part / "codes.npy", np.int8, raster.codes.shape)
+        scales = new_npy(part / "scales.npy", np.float32, raster.scales.shape)
         for done, rows in enumerate(slices):
             if cancelled is not None and cancelled():
                 raise Cancelled()
