@@ -39,6 +39,11 @@ def is_address(text: str) -> bool:
     return text.partition("://")[0].lower() in SCHEMES and "://" in text
 
 
+def mirrors_home() -> Path:
+    """Where all that is mirrored lies."""
+    return cache_home() / "objects"
+
+
 @dataclass(frozen=True)
 class Address:
     """A place in a store.
@@ -101,7 +106,7 @@ class Address:
     def folder(self) -> Path:
         """Where it is mirrored; its last part is that of the address, by which tiles and files are known."""
         digest = hashlib.sha256(str(self).encode()).hexdigest()[:16]
-        return cache_home() / "objects" / digest / (PurePosixPath(self.path).name or self.host)
+        return mirrors_home() / digest / (PurePosixPath(self.path).name or self.host)
 
 
 def open_store(address: Address) -> Any:

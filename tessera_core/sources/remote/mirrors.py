@@ -19,10 +19,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tessera_core._utils.paths import cache_home
 from tessera_core.errors import AcquisitionError, ExportError, InputError, TesseraError
 from tessera_core.sources.remote import objects
-from tessera_core.sources.remote.addresses import Address
+from tessera_core.sources.remote.addresses import Address, mirrors_home
 from tessera_core.types import Progress
 
 _log = logging.getLogger(__name__)
@@ -125,7 +124,7 @@ def _pass_on[R](done: Future[tuple[bytes, str]], answer: Future[R]) -> None:
         return
     try:
         data, root = done.result()
-        found = _retold(pickle.loads(data), root, str(_root()))
+        found = _retold(pickle.loads(data), root, str(mirrors_home()))
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the task's
         answer.set_exception(error)
         return
@@ -161,16 +160,12 @@ def _there(task: bytes, mirrors: Mirrors, token: str) -> tuple[bytes, str]:
     except TesseraError as error:
         kind = next((number for number, one in enumerate(_ERRORS) if isinstance(error, one)), len(_ERRORS) - 1)
         found = _Refused(str(error), kind)
-    return _packed(found), str(_root())
-
-
-def _root() -> Path:
-    return cache_home() / "objects"
+    return _packed(found), str(mirrors_home())
 
 
 def _token() -> str:
     """What tells this cache from others."""
-    file = _root() / _TOKEN
+    file = mirrors_home() / _TOKEN
     file.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError), file.open("x", encoding="ascii") as made:
         made.write(secrets.token_hex(16))
@@ -179,13 +174,13 @@ def _token() -> str:
 
 
 def _here(relative: str) -> Path:
-    return _root() / relative
+    return mirrors_home() / relative
 
 
 class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, Path) and obj.is_relative_to(_root()):
-            return _here, (obj.relative_to(_root()).as_posix(),)
+        if isinstance(obj, Path) and obj.is_relative_to(mirrors_home()):
+            return _here, (obj.relative_to(mirrors_home()).as_posix(),)
         return NotImplemented
 
 

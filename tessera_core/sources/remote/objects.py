@@ -20,7 +20,7 @@ from tessera_core._utils.atomic import atomic_path, write_json
 from tessera_core._utils.locks import alone
 from tessera_core.errors import AcquisitionError, ExportError, InputError, TesseraError
 from tessera_core.gate import read_json
-from tessera_core.sources.remote.addresses import Address, open_store, told
+from tessera_core.sources.remote.addresses import Address, mirrors_home, open_store, told
 from tessera_core.types import Progress
 
 # Objects at a time, and bytes of one that are in memory.
@@ -34,6 +34,8 @@ _RUN = ".run"
 # Beside an array of which only the beginning is here: where the rest is. How long the beginning is, which holds NumPy's header,
 # and from how many bytes on it is worth a second request.
 REST, BEGINNING, WORTH = ".rest", 4096, 1 << 16
+# In bytes: longer names have no room for such a mark, and these arrays come whole. What is coming lies here meanwhile.
+LONGEST, _COMING = 200, ".some"
 # What is said of a server that knows no ranges.
 _NO_RANGES = "Range request not supported"
 # How the files of one tile are named that lie beside those of others, after its name.
@@ -162,8 +164,12 @@ def _one_at(file: Path) -> AbstractContextManager[None]:
     return alone(file.with_name(f".{file.name}.lock"), passing=True)
 
 
+def _is_long(file: Path) -> bool:
+    return len(os.fsencode(file.name)) > LONGEST
+
+
 def _mark(file: Path) -> Path:
-    return file.with_name(f".{file.name}{REST}")
+    return file.with_name(f".{'' if _is_long(file) else file.name}{REST}")
 
 
 def fetch_new(address: Address, meets: Iterable[str] = ()) -> int:
@@ -344,7 +350,7 @@ def _bring(
 
         def get(key: str) -> str:
             target, facts = folder / names[key], wanted[key]
-            if outlines and target.suffix == ".npy" and int(facts["size"]) > WORTH:
+            if outlines and target.suffix == ".npy" and int(facts["size"]) > WORTH and not _is_long(target):
                 _outline(store, address, facts, target)
             else:
                 # Somebody may be fetching the rest of this very array.
@@ -393,8 +399,7 @@ def _download(store: Any, address: Address, key: str, target: Path, etag: str | 
         answer = obstore.get(store, key, options=_meant(etag, 0, None if address.web else CHUNK))
         facts, start, end = answer.meta, *answer.range
         size, etag = int(facts["size"]), facts.get("e_tag") or etag
-        known = hashlib.sha256(f"{etag} {size}".encode()).hexdigest()[:16]
-        some = target.with_name(f".{target.name}.{known}.some")
+        some = _some(target, f"{etag} {size}")
         with some.open("ab") as file:
             here = file.tell() if etag else 0
             if here <= start or here >= size:
@@ -423,6 +428,17 @@ def _download(store: Any, address: Address, key: str, target: Path, etag: str | 
         raise InputError(f"There is nothing at {whole}; check the address.") from error
     except OSError as error:
         raise _unwritten(target, error) from error
+
+
+def _some(target: Path, state: str) -> Path:
+    """Where an object lies while it comes: apart, so that names may be long, and what came of other states is found and removed."""
+    folder = mirrors_home() / _COMING
+    folder.mkdir(parents=True, exist_ok=True)
+    of, known = (hashlib.sha256(text.encode()).hexdigest()[:16] for text in (str(target), state))
+    for earlier in folder.glob(f"{of}.*"):
+        if earlier.name != f"{of}.{known}":
+            earlier.unlink(missing_ok=True)
+    return folder / f"{of}.{known}"
 
 
 def _meant(etag: str | None, start: int, end: int | None) -> Any:
