@@ -108,6 +108,7 @@ def test_what_the_store_has_no_more_is_not_read_as_input(store: Any) -> None:
     here = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert here == {"new.tif", "u.tif", "fields.shp", objects.INDEX}
     assert [path.name for path in file.parent.glob("fields*")] == ["fields.shp"]
+    assert send(folder, HERE, ["a/t.npy"]) == []
     # What others sent since the list was made stays.
     real, lists = objects._listed, iter([{}])
     with pytest.MonkeyPatch.context() as patch:

@@ -215,7 +215,8 @@ def send(folder: Path, address: Address, names: Iterable[str], *, progress: Prog
     with alone(folder / _LOCK, passing=True):
         store, index = open_store(address), _Index(folder)
         order = sorted(names, key=lambda name: (name.endswith(".json"), name))
-        todo = [name for name in order if index.changed(name)]
+        # Since the names were gathered, a fetch beside us may have removed what the store has no more.
+        todo = [name for name in order if index.changed(name) and (folder / name).is_file()]
         try:
             for number, name in enumerate(todo):
                 if progress is not None:
