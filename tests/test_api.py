@@ -291,11 +291,15 @@ def test_tables_of_pandas_and_geopandas_are_read_as_their_files_are(tmp_path: Pa
     table.to_csv(tmp_path / "p.csv", index=False)
     shapes = geopandas.GeoDataFrame(table, geometry=geopandas.points_from_xy(lon, lat), crs=4326)
     filed = tessera.read_labels(tmp_path / "p.csv", GRID, field="cover")
-    for given in (table, shapes, shapes.to_crs(GRID.crs)):
+    bare = geopandas.GeoDataFrame(table)
+    unnumbered = shapes.to_crs("+proj=laea +lat_0=50 +lon_0=3 +units=m")
+    for given in (table, shapes, shapes.to_crs(GRID.crs), table.set_index(["lat", "lon"]), unnumbered, bare):
         labels = tessera.read_labels(given, GRID, field="cover")
         assert (labels.rows.tolist(), labels.cols.tolist()) == (rows, cols)
         assert labels.y.tolist() == filed.y.tolist()
         assert tessera.read_values(given, GRID, field="height").values.tolist() == [1.5, 2, 3, 4]
+    with pytest.raises(InputError, match="several columns called 'cover'"):
+        tessera.read_labels(pandas.concat([shapes, shapes[["cover"]]], axis=1), GRID)
     wrong: Any = None
     with pytest.raises(InputError, match="from a file, a DataFrame or a GeoDataFrame; this is NoneType"):
         tessera.read_labels(wrong, GRID)

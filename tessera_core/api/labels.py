@@ -43,13 +43,39 @@ def _as_file(file: str | os.PathLike[str] | Table) -> Iterator[Path]:
             f"Labels come from a file, a DataFrame or a GeoDataFrame; this is {type(file).__name__}. Give one of these."
         )
     with tempfile.TemporaryDirectory() as folder:
+        table = _with_index(file)
+        if hasattr(type(file), "__geo_interface__"):
+            _require_distinct(table)
+        # A GeoDataFrame that has no geometries is a table like another.
         if hasattr(file, "__geo_interface__"):
             path = Path(folder) / "GeoDataFrame.geojson"
-            path.write_text(file.to_json(default=str), encoding="utf-8")
+            path.write_text(_writable(table).to_json(default=str), encoding="utf-8")
         else:
             path = Path(folder) / "DataFrame.csv"
-            file.to_csv(path, index=False)
+            table.to_csv(path, index=False)
         yield path
+
+
+def _with_index(table: Any) -> Any:
+    """A table whose index has names with these as columns, unless a column is called so: an unnamed one only counts lines."""
+    columns = list(getattr(table, "columns", [getattr(table, "name", None)]))
+    names = getattr(getattr(table, "index", None), "names", ())
+    levels = [n for n, name in enumerate(names) if name is not None and name not in columns]
+    return table.reset_index(level=levels) if levels else table
+
+
+def _require_distinct(table: Any) -> None:
+    """Refuse a GeoDataFrame that GeoJSON cannot hold, as two columns have one name."""
+    columns = list(getattr(table, "columns", ()))
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"The GeoDataFrame has several columns called {twice!r}; rename or drop all but one of them.")
+
+
+def _writable(table: Any) -> Any:
+    """A GeoDataFrame as GeoJSON can hold it: in degrees where its coordinates have no number that the file could name."""
+    crs = getattr(table, "crs", None)
+    return table if crs is None or crs.to_authority() is not None else table.to_crs(4326)
 
 
 @checked
