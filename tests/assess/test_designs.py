@@ -192,8 +192,12 @@ def test_of_a_head_saved_earlier_it_is_said_that_its_places_are_not_known(tmp_pa
         sample = sample.answer(k, int(sample.mapped[k]))
     write_csv(tmp_path / "s.csv", sample, GRID, NAMES)
     labels = SimpleNamespace(rows=sample.rows[:3], cols=sample.cols[:3])
+
+    class MappedClasses(SimpleNamespace):
+        """All that validate() looks at."""
+
     for taught, note in ((labels, "3 of 12 places also taught"), (None, "Which places taught the map is not known")):
-        made = SimpleNamespace(classes=classes, grid=GRID, names=NAMES, labels=taught)
+        made = MappedClasses(classes=classes, grid=GRID, names=NAMES, labels=taught)
         assert validate(made, tmp_path / "s.csv").notes[-1].startswith(note)
 
 
