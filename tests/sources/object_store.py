@@ -9,9 +9,12 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+import pytest
 
 
 @dataclass
@@ -149,3 +152,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def as_customer(monkeypatch: pytest.MonkeyPatch, url: str, home: Path) -> None:
+    """The environment of somebody with an account at the store of ``url``, and a cache of their own."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_REGION": "us-east-1",
+        "TESSERA_HOME": str(home),
+    }.items():
+        monkeypatch.setenv(name, value)

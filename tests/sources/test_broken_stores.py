@@ -22,7 +22,7 @@ from tessera_core.errors import AcquisitionError, ExportError, InputError
 from tessera_core.sources.remote import addresses, objects
 from tessera_core.sources.remote.addresses import Address
 from tessera_core.sources.remote.objects import bring_whole, fetch, send
-from tests.sources.object_store import Bucket, ObjectServer
+from tests.sources.object_store import Bucket, ObjectServer, as_customer
 
 THERE = Address.parse("s3://maps/k")
 
@@ -30,14 +30,7 @@ THERE = Address.parse("s3://maps/k")
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     with ObjectServer() as made:
-        for name, value in {
-            "AWS_ENDPOINT_URL": made.url,
-            "AWS_ACCESS_KEY_ID": "a",
-            "AWS_SECRET_ACCESS_KEY": "b",
-            "AWS_REGION": "us-east-1",
-            "TESSERA_HOME": str(tmp_path / "home"),
-        }.items():
-            monkeypatch.setenv(name, value)
+        as_customer(monkeypatch, made.url, tmp_path / "home")
         yield made
 
 

@@ -19,7 +19,7 @@ from tessera_core.cluster import Engine
 from tessera_core.errors import InputError
 from tessera_core.sources.remote import mirrors, objects
 from tests.factories import labelled_tiles, make_tile
-from tests.sources.object_store import Bucket, ObjectServer
+from tests.sources.object_store import Bucket, ObjectServer, as_customer
 
 
 @pytest.fixture
@@ -27,14 +27,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     monkeypatch.setattr(objects, "WORTH", 64)
     monkeypatch.setattr(objects, "BEGINNING", 256)
     with ObjectServer() as made:
-        for name, value in {
-            "AWS_ENDPOINT_URL": made.url,
-            "AWS_ACCESS_KEY_ID": "a",
-            "AWS_SECRET_ACCESS_KEY": "b",
-            "AWS_REGION": "us-east-1",
-            "TESSERA_HOME": str(tmp_path / "home"),
-        }.items():
-            monkeypatch.setenv(name, value)
+        as_customer(monkeypatch, made.url, tmp_path / "home")
         yield made
 
 

@@ -30,6 +30,7 @@ from tessera_core.sources.remote.objects import bring_whole, fetch, send
 from tests.analysis.two_years import two_years
 from tests.factories import labelled_tiles, make_grid, make_raster
 from tests.servers import free_port
+from tests.sources.object_store import as_customer
 from tests.waiting import eventually
 from tools.object_server import SERVER
 
@@ -406,14 +407,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
                 return False
 
         eventually(made)
-        for name, value in {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "a",
-            "AWS_SECRET_ACCESS_KEY": "b",
-            "AWS_REGION": "us-east-1",
-            "TESSERA_HOME": str(tmp_path / "home"),
-        }.items():
-            monkeypatch.setenv(name, value)
+        as_customer(monkeypatch, url, tmp_path / "home")
         yield "maps"
     finally:
         server.kill()
